@@ -21,14 +21,14 @@ class Items(NamedTuple):
 
     Args:
         z: ``[n, D]``, of unit norm.
-        index: the sample of each row, int64 ``[n]``.
+        ids: the sample of each row, int64 ``[n]``.
         label: int64 ``[n]``, for ``same_label``.
         key: int64 ``[n]``, for ``same_key``.
         teacher: ``[n, T]``, of unit norm: the rules on scores read its similarities, not those of ``z``.
     """
 
     z: Tensor
-    index: Tensor
+    ids: Tensor
     label: Tensor | None = None
     key: Tensor | None = None
     teacher: Tensor | None = None
@@ -100,7 +100,7 @@ def mine(
         score = found.scores if block.teacher is None else _rescored(block, corpus, found.indices)
         keep, removed = rules.kept(score, found.indices >= 0, positive[rows])
         removed |= {name: _equal(*here[name]) - _equal(*here["index"]) for name in here if name != "index"}
-        place = rules.chosen(keep, block.index, step)
+        place = rules.chosen(keep, block.ids, step)
         none = place < 0
         count = [removed[name] for name in rules.names]
         columns.append(
@@ -115,7 +115,7 @@ def mine(
 
 def _same(queries: Items, corpus: Items, rules: Rules) -> dict[str, tuple[Tensor, Tensor]]:
     """Ids that must differ, by rule."""
-    same = {"index": (queries.index, corpus.index)}
+    same = {"index": (queries.ids, corpus.ids)}
     if rules.same_key is not None and queries.key is not None and corpus.key is not None:
         same["same_key"] = (queries.key, corpus.key)
     if rules.same_label and queries.label is not None and corpus.label is not None:

@@ -106,16 +106,16 @@ class Rules:
     def _allows(self, name: str, score: Tensor, keep: Tensor, positive: Tensor) -> Tensor:
         if name == "range_min":
             return keep.cumsum(1) > self.range_min
+        value: float = getattr(self, name)
         if name == "min_score":
-            return score >= self.min_score
+            return score >= value
         if name == "max_score":
-            return score <= self.max_score
+            return score <= value
         if name == "quantile":
-            assert self.quantile is not None
-            limit = quantile_limit(score, keep, self.quantile)
+            limit = quantile_limit(score, keep, value)
         else:
             limit_of = absolute_limit if name == "absolute_margin" else relative_limit
-            limit = limit_of(positive, getattr(self, name))
+            limit = limit_of(positive, value)
         return score <= limit[:, None]
 
     def chosen(self, keep: Tensor, index: Tensor, step: int) -> Tensor:
