@@ -16,7 +16,7 @@ from lightning_contrast.contrast import Candidates, Contrast, Cosine
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.encoders import Momentum
 from lightning_contrast.mining import Items, Rules, as_table, mine, mined_figures, search_over, write_mined
-from lightning_contrast.mining.mine import check_size
+from lightning_contrast.mining.negatives import check_size
 from lightning_contrast.mining.search import Kind, require_faiss
 from lightning_contrast.mining.table import check_path
 

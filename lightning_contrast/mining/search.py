@@ -101,7 +101,7 @@ class ApproximateSearch:
     """An inverted file (faiss ``IndexIVFFlat``): the corpus in ``4 sqrt(m)`` cells, of which an eighth is looked into.
 
     Scores are exact, neighbours may be missed. Seeded. Equal ids are taken out of a longer list; where too few are left it
-    is made longer.
+    is made longer, and more cells are looked into.
 
     Args:
         corpus: ``[m, D]``.
@@ -120,17 +120,17 @@ class ApproximateSearch:
         self.index.cp.seed = seed % 2**31 + 1
         self.index.train(rows)
         self.index.add(rows)
-        self.index.nprobe = max(1, cells // 8)
-        self.size = len(rows)
+        self.size, self.cells = len(rows), cells
 
     def __call__(self, queries: Tensor, k: int, same: Sequence[Ids] = ()) -> TopK:
         """See :class:`Search`."""
         n, device = len(queries), queries.device
         scores = torch.full((n, k), -torch.inf, device=device)
         rows = torch.full((n, k), -1, dtype=torch.int64, device=device)
-        waiting, longer = torch.arange(n, device=device), k + 2 * bool(same)
+        waiting, longer = torch.arange(n, device=device), min(k + 2 * bool(same), self.size)
+        probes = min(self.cells, max(16, self.cells // 8))
         while len(waiting):
-            longer = min(longer, self.size)
+            self.index.nprobe = probes
             found = self.index.search(queries[waiting].detach().float().cpu().contiguous().numpy(), longer)
             score, row = (torch.from_numpy(a).to(device) for a in found)
             gone = row < 0
@@ -140,10 +140,10 @@ class ApproximateSearch:
             best = score.masked_fill(gone, -torch.inf).topk(min(k, longer), dim=1)
             scores[waiting, : min(k, longer)] = best.values
             rows[waiting, : min(k, longer)] = row.gather(1, best.indices).masked_fill(best.values == -torch.inf, -1)
-            # Cells that are looked into may hold fewer than asked for; then there are no more to find.
-            short = ((~gone).sum(1) < k) & (row[:, -1] >= 0)
-            waiting = waiting[short] if longer < self.size else waiting[:0]
-            longer *= 4
+            if longer == self.size and probes == self.cells:
+                break
+            waiting = waiting[(~gone).sum(1) < k]
+            longer, probes = min(4 * longer, self.size), min(4 * probes, self.cells)
         return TopK(scores, rows)
 
 

@@ -99,7 +99,8 @@ def mine(
         found = search(block.z, min(rules.depth, len(corpus.z)), list(here.values()))
         score = found.scores if block.teacher is None else _rescored(block, corpus, found.indices)
         keep, removed = rules.kept(score, found.indices >= 0, positive[rows])
-        removed |= {name: _equal(*here[name]) - _equal(*here["index"]) for name in here if name != "index"}
+        items = _equal(*here["index"])
+        removed |= {name: (_equal(*here[name]) - items).clamp(min=0) for name in here if name != "index"}
         place = rules.chosen(keep, block.ids, step)
         none = place < 0
         count = [removed[name] for name in rules.names]
