@@ -15,9 +15,9 @@ from lightning_contrast.callbacks.reembed import Reembed, order_of
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.encoders import Momentum
-from lightning_contrast.mining import Items, Rules, as_table, mine, mined_figures, search_over, write_mined
+from lightning_contrast.mining import Items, Rules, Vectors, as_table, mine, mined_figures, search_over, write_mined
 from lightning_contrast.mining.negatives import check_size
-from lightning_contrast.mining.search import Kind, require_faiss
+from lightning_contrast.mining.search import Kind, check_kind
 from lightning_contrast.mining.table import check_path
 
 
@@ -53,6 +53,7 @@ class HardNegativeRefresh(Reembed):
         sampling_strategy: ``top``: the hardest of the range. ``random``: drawn from it.
         order: names of rules that act first; the others follow as listed here, from the margins to ``range_min``.
         rescore: the rules on scores read the similarities of the momentum encoder instead.
+        teacher: or those of another model: an ``.npz`` with ``embedding`` and ``index``, such as ``predict`` writes.
         gradient: encode the mined samples anew in each step and train on them.
         every_n_steps: optimizer steps between refreshes; ``None`` goes by epochs.
         every_n_epochs: epochs between refreshes, unless by steps or stalls.
@@ -62,7 +63,8 @@ class HardNegativeRefresh(Reembed):
         weights: ``current``, or ``teacher``: the momentum encoder embeds both sides.
         asynchronous: embed and search in the background, while training goes on.
         take_up_after: optimizer steps until the result of the background is taken up.
-        search: ``exact``, ``approximate`` (faiss), or ``auto``, by size.
+        search: ``exact``, ``fast``, ``approximate`` (faiss), or ``auto``, by size: see
+            :func:`~lightning_contrast.mining.search_over`.
         seed: of the draws.
         path: a ``.npz`` or ``.parquet`` file for the table, replaced as a whole at each refresh; see
             :func:`~lightning_contrast.mining.read_mined`.
@@ -87,6 +89,7 @@ class HardNegativeRefresh(Reembed):
         sampling_strategy: Literal["top", "random"] = "top",
         order: Sequence[str] | None = None,
         rescore: bool = False,
+        teacher: str | None = None,
         gradient: bool = False,
         every_n_steps: int | None = None,
         every_n_epochs: int = 1,
@@ -108,10 +111,12 @@ class HardNegativeRefresh(Reembed):
             num_negatives, range_min, range_max, same_label, same_key, absolute_margin, relative_margin, max_score,
             min_score, quantile, sampling_strategy, order, seed,
         )  # fmt: skip
-        if search not in ("auto", "exact", "approximate"):
-            raise ValueError(f"search={search!r}: use 'auto', 'exact' or 'approximate'.")
-        if search == "approximate":
-            require_faiss()
+        check_kind(search)
+        if rescore and teacher is not None:
+            raise ValueError(
+                f"rescore=True, teacher={teacher!r}: rules read the scores of one teacher; give one of them."
+            )
+        self._vectors = None if teacher is None else Vectors(teacher)
         self.num_negatives, self.rescore, self.gradient, self.search = num_negatives, rescore, gradient, search
         self.path = None if path is None else check_path(path)
         self.index: Tensor | None = None
@@ -123,9 +128,11 @@ class HardNegativeRefresh(Reembed):
         self._made = -1
         self._figures: dict[str, float] = {}
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Refuses similarities by which the search does not rank, and teachers that are not there."""
-        super().setup(trainer, pl_module, stage)
+    def require(self, pl_module: Any) -> None:
+        """Refuses similarities by which the search does not rank, towers that would have to be both sides, and teachers
+        that are not there.
+        """
+        super().require(pl_module)
         similarity = pl_module.objective.similarity
         if similarity is not None and not isinstance(similarity, Cosine):
             raise ValueError(
@@ -155,22 +162,27 @@ class HardNegativeRefresh(Reembed):
         """And the key that must differ."""
         return (*super().payload(), *(() if self.rules.same_key is None else (self.rules.same_key,)))
 
-    def _read(self, pl_module: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        out = super()._read(pl_module, batch)
+    def read(self, pl_module: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Of unit norm, and the teacher's where it is asked."""
+        out = super().read(pl_module, batch)
         out["z"], out["key"] = (F.normalize(out[name].float(), dim=1) for name in ("z", "key"))
         if self.rescore:  # keys are the teacher's already
             out["teacher"] = F.normalize(pl_module.project_keys(first_input(batch)).float(), dim=1)
+        if self._vectors is not None:
+            out["teacher"] = out["teacher_key"] = self._vectors.of(batch["index"])
         return out
 
     def prepare(self, data: dict[str, Tensor], rows: Tensor, check: Check) -> dict[str, Tensor]:
         """Mines for this process's rows."""
         label, own = data.get("label"), data.get(self.rules.same_key or "")
-        corpus = Items(data["key"], data["index"], label, own, data["key"] if self.rescore else None)
-        query = data["teacher" if self.rescore else "z"]
+        query, key = data["z"], data["key"]
+        teacher, teacher_key = data.get("teacher"), data.get("teacher_key", key)
+        corpus = Items(key, data["index"], label, own, None if teacher is None else teacher_key)
         part = slice(int(rows[0]), int(rows[-1]) + 1)
-        queries = Items(data["z"], data["index"], label, own, query if self.rescore else None).part(part)
-        positive = (query[part] * data["key"][part]).sum(1)
-        search = search_over(data["key"], self.search, self.rules.seed)
+        queries = Items(query, data["index"], label, own, teacher).part(part)
+        pair = (query, key) if teacher is None else (teacher, teacher_key)
+        positive = (pair[0][part] * pair[1][part]).sum(1)
+        search = search_over(key, self.search, self.rules.seed)
         found = mine(queries, corpus, positive, self.rules, search, self.step, check)
         return {"mined": found.rows, "score": found.scores, "removed": found.removed, "positive": positive}
 

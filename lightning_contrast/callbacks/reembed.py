@@ -133,13 +133,21 @@ class Reembed(ContrastCallback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Refuses what cannot be done, before anything is trained."""
         super().setup(trainer, pl_module, stage)
+        self.require(pl_module)
+        if self.asynchronous:
+            require_background(trainer, type(self).__name__)
+
+    def require(self, pl_module: Any) -> None:
+        """Whether this module can be embedded as asked.
+
+        Raises:
+            ValueError: for a teacher that is not there.
+        """
         if self.weights == "teacher" and not isinstance(pl_module.key_encoder, Momentum):
             raise ValueError(
                 f"{type(self).__name__}(weights='teacher') needs a teacher: "
                 "ContrastiveModule(key_encoder=Momentum(...)), or weights='current'."
             )
-        if self.asynchronous:
-            require_background(trainer, type(self).__name__)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Finds the samples and looks at the first."""
@@ -181,7 +189,7 @@ class Reembed(ContrastCallback):
     def _now(self, trainer: Any, pl_module: Any) -> None:
         assert self._source is not None
         self.step, began = trainer.global_step, time.perf_counter()
-        read = lambda batch: self._read(pl_module, batch)  # noqa: E731
+        read = lambda batch: self.read(pl_module, batch)  # noqa: E731
         data = embedded(trainer, pl_module, self._source, read, text="Embedding")
         self.embedding_seconds = time.perf_counter() - began
         prepared = self.prepare(data, self._share(trainer, data), lambda: None)
@@ -217,7 +225,7 @@ class Reembed(ContrastCallback):
                     with beside(trainer):
                         batch = trainer.precision_plugin.convert_input(batch)
                         batch = move_data_to_device(batch, trainer.strategy.root_device)
-                        parts.append(self._read(copied, batch))
+                        parts.append(self.read(copied, batch))
             return joined_columns(parts)
 
         return Background(work)
@@ -226,7 +234,8 @@ class Reembed(ContrastCallback):
     def _share(trainer: Any, data: Mapping[str, Tensor]) -> Tensor:
         return own_rows(trainer, torch.arange(len(data["index"]), device=data["index"].device))
 
-    def _read(self, pl_module: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def read(self, pl_module: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Embeddings of a batch on the device, and what is kept of it."""
         self._check(batch)
         return read_sample(pl_module, batch, self.space, self.weights, self.payload())
 

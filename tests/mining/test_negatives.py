@@ -196,18 +196,30 @@ def test_approximate_search_beside_the_exact_one():
         torch.testing.assert_close(found.scores, (z @ z.T).gather(1, found.rows.clamp(min=0)), atol=1e-5, rtol=0)
 
 
+def test_exact_means_exact():
+    """Embeddings of an encoder that has learned nothing yet: closer to each other than bfloat16 can tell."""
+    torch.manual_seed(0)
+    z = F.normalize(torch.ones(2000, 16) + 0.02 * torch.randn(2000, 16), dim=1)
+    s = (z.double() @ z.double().T).fill_diagonal_(-2)
+    items = Items(z, torch.arange(2000))
+    found = mine(items, items, torch.ones(2000), Rules(4)).rows
+    torch.testing.assert_close(s.gather(1, found), s.topk(4, dim=1).values, atol=1e-6, rtol=0)
+
+
 def test_the_search_goes_by_size(monkeypatch):
     monkeypatch.setattr("lightning_contrast.mining.search.EXACT_UP_TO", 100)
+    monkeypatch.setattr("lightning_contrast.mining.search.FAST_UP_TO", 120)
     z = torch.eye(8).repeat(20, 1)
-    assert type(search_over(z[:100])).__name__ == "ExactSearch"
+    assert search_over(z[:100]).scan == search_over(z, "exact").scan == torch.float32
+    assert search_over(z[:120]).scan is search_over(z, "fast").scan is None
     monkeypatch.setattr("lightning_contrast.mining.search.faiss_installed", lambda: False)
     with pytest.warns(UserWarning, match=r"pip install lightning-contrast\[faiss\]"):
-        assert type(search_over(z)).__name__ == "ExactSearch"
+        assert search_over(z).scan is None
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(ImportError, match=r"pip install lightning-contrast\[faiss\]"):
         search_over(z, "approximate")
-    with pytest.raises(ValueError, match="search='fast'"):
-        search_over(z, "fast")
+    with pytest.raises(ValueError, match="search='quick'"):
+        search_over(z, "quick")
 
 
 def test_it_can_be_ended():
