@@ -62,9 +62,9 @@ def test_rules_act_as_typed_and_are_counted(shell, trained, tmp_path):
     (first, second) = (result["results"] for result in results)
     assert list(first)[2:4] == ["removed/quantile", "removed/range_min"]
     assert list(second)[2:4] == ["removed/range_min", "removed/quantile"]
-    assert first["removed/quantile"] == 10
+    assert first["removed/quantile"] == pytest.approx(10, abs=0.01)  # equal scores stay together
     assert first["removed/range_min"] == second["removed/range_min"] == 3
-    assert second["removed/quantile"] == 8
+    assert second["removed/quantile"] == pytest.approx(8, abs=0.01)
     assert (tables[0].negative_score <= tables[1].negative_score).all()  # the 14th and 15th, the 12th and 13th
     assert not np.array_equal(tables[0].negative, tables[1].negative)
 
