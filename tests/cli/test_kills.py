@@ -10,10 +10,13 @@ import pytest
 import torch
 import yaml
 
+from lightning_contrast.cli import trainer  # noqa: F401 - imported once, not by every child
+from lightning_contrast.cli.classes import import_public_classes
 from lightning_contrast.cli.main import main
 from lightning_contrast.cli.runs import LAST
 from lightning_contrast.mining import read_mined
 
+import_public_classes()
 TELL = """
 import os
 import lightning.pytorch as pl
