@@ -75,10 +75,14 @@ def snapshot(pl_module: Any, weights: Mapping[str, Tensor] | None = None) -> Any
     """A frozen copy in evaluation mode, without Trainer; with the buffers of the first process on all.
 
     Args:
-        pl_module: the module.
+        pl_module: the module; its layers, parameters and buffers are copied, other attributes shared.
         weights: an earlier copy's ``state_dict``; ``None`` is the module's now.
     """
-    made = copy.deepcopy(pl_module)
+    # Not copy.deepcopy: factories of optimizers, which the command line sets, hold the Trainer and cannot be copied.
+    made = object.__new__(type(pl_module))
+    memo, held = {id(pl_module): made}, dict(vars(pl_module))
+    registered = {name: copy.deepcopy(held[name], memo) for name in ("_parameters", "_buffers", "_modules")}
+    vars(made).update({**held, **registered, "_trainer": None})
     if weights is not None:
         made.load_state_dict(weights)
     made.requires_grad_(False)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from lightning_contrast import ContrastiveModule
 from lightning_contrast.callbacks import HardNegativeRefresh, MemoryQueue, Reembed
-from lightning_contrast.callbacks.background import Background, Stopped
+from lightning_contrast.callbacks.background import Background, Stopped, snapshot
 from tests.callbacks import test_hard_negative_refresh as synchronous
 from tests.callbacks.kit import (
     SaveAt,
@@ -166,6 +166,20 @@ def test_by_the_teacher():
     fit(moco(), [Reembed(then, every_n_steps=2, space="embedding", weights="teacher")], steps=3, data=Data())
     torch.testing.assert_close(seen["z"], seen["expected"])
     torch.testing.assert_close(seen["key"], seen["expected"])
+
+
+def test_what_cannot_be_copied_is_shared():
+    module = simclr()
+    module.factory = (x for x in ())  # as the command line's optimizer factories hold
+    made = snapshot(module)
+    assert made.factory is module.factory
+    before = [p.clone() for p in made.parameters()]
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(1)
+    assert all(torch.equal(a, b) for a, b in zip(before, made.parameters(), strict=True))
+    assert module.training
+    assert not any(m.training for m in made.modules())
 
 
 # The thread -----------------------------------------------------------------------------------------------------------

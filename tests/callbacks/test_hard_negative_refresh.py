@@ -125,12 +125,34 @@ def test_it_mines_keys_for_anchors_by_its_rules():
 
 def test_the_rules_may_read_the_teacher():
     data = space()
-    data["teacher"] = data["z"].flip(0)
     plain = prepared(HardNegativeRefresh(3, max_score=0.3), data)["mined"]
+    data["teacher"] = data["z"].flip(0)
     found = prepared(HardNegativeRefresh(3, max_score=0.3, rescore=True), data)["mined"]
     assert not torch.equal(found, plain)
     teacher = (data["teacher"] @ data["key"].T).gather(1, found.clamp(min=0))
     assert (teacher[found >= 0] <= 0.3).all()
+
+
+def test_rescored_by_the_momentum_encoder_and_by_vectors_of_another_model(tmp_path):
+    looked = {}
+
+    class Look(HardNegativeRefresh):
+        def receive(self, trainer, pl_module, data):
+            looked.update(data)
+            super().receive(trainer, pl_module, data)
+
+    fit(moco(), [Look(2, rescore=True, max_score=0.9)], steps=1, data=Data())
+    torch.testing.assert_close(looked["teacher"], looked["key"])
+    vectors = torch.randn(256, 5, generator=torch.Generator().manual_seed(0))
+    np.savez(tmp_path / "a.npz", embedding=vectors.numpy(), index=np.arange(256))
+    fit(simclr(), [Look(2, teacher=str(tmp_path / "a.npz"), max_score=0.5)], steps=1, data=Data())
+    s = F.normalize(vectors, dim=1)[looked["index"]]
+    s = (s @ s.T).gather(1, looked["mined"].clamp(min=0))[looked["mined"] >= 0]
+    torch.testing.assert_close(s, looked["score"][looked["mined"] >= 0])
+    assert (s <= 0.5).all()
+    np.savez(tmp_path / "b.npz", embedding=vectors.numpy()[:3], index=np.arange(3))
+    with pytest.raises(ValueError, match="has no vector of sample"):
+        fit(simclr(), [Look(2, teacher=str(tmp_path / "b.npz"))], steps=1, data=Data())
 
 
 def test_random_draws_differ_by_step_and_seed():
