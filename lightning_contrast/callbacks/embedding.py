@@ -1,13 +1,15 @@
 """Embedding a data set with the weights of now, on the training processes, without a trace in the training."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
+from lightning_contrast.callbacks.embedding_bar import embedding_bar
 from lightning_contrast.contrast.exchange import all_sizes, gather_rows, world_size
 from lightning_contrast.data.batch import batch_inputs
 from lightning_contrast.data.resume import isolated_random_state
@@ -43,6 +45,25 @@ def first_input(batch: Mapping[str, Any]) -> Any:
     return batch["input"] if "input" in batch else next(iter(batch_inputs(batch).values()))
 
 
+def key_input(batch: Mapping[str, Any]) -> Any:
+    """What keys are made from: the second of a pair, else the same as for anchors."""
+    if "input" in batch or "views" in batch:
+        return first_input(batch)
+    return list(batch_inputs(batch).values())[1]
+
+
+def read_sample(
+    pl_module: Any, batch: Mapping[str, Any], space: str, weights: str, payload: Sequence[str]
+) -> dict[str, Tensor]:
+    """Embeddings of a batch on the device, and what is known of it; ``z`` and, in the space of embeddings, ``key``."""
+    known = {key: batch[key] for key in payload if isinstance(batch.get(key), Tensor)}
+    one = first_input(batch)
+    if space == "feature":
+        return {"z": pl_module.embed(one), **known}
+    encode = pl_module.project if weights == "current" else pl_module.project_keys
+    return {"z": encode(one), "key": pl_module.project_keys(key_input(batch)), **known}
+
+
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Every layer in evaluation mode, and afterwards as it was (frozen teachers stay in evaluation mode)."""
@@ -55,6 +76,60 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             m.training = True
 
 
+@contextmanager
+def first_buffers(module: nn.Module) -> Iterator[None]:
+    """BatchNorm's statistics of the first process on all of them, and afterwards each has its own again.
+
+    DDP brings them together only in the next forward pass, and checkpoints hold those of the first.
+    """
+    buffers = [] if world_size() == 1 else list(module.buffers())
+    own = [buffer.clone() for buffer in buffers]
+    for buffer in buffers:
+        dist.broadcast(buffer, 0)
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, own, strict=True):
+            buffer.copy_(value)
+
+
+def own_rows(trainer: Any, rows: Tensor) -> Tensor:
+    """This process's share of rows ``[N]``, in order.
+
+    Raises:
+        ValueError: for fewer rows than processes.
+    """
+    if len(rows) < trainer.world_size:
+        raise ValueError(f"{len(rows)} samples cannot be shared by {trainer.world_size} processes: give more.")
+    return rows.tensor_split(trainer.world_size)[trainer.global_rank]
+
+
+def sample_batch(source: DataLoader[Any]) -> Any:
+    """The first sample as a batch of one, read in this process."""
+    return next(
+        iter(DataLoader(Subset(source.dataset, [0]), collate_fn=source.collate_fn, generator=torch.Generator()))
+    )
+
+
+def loader_over(source: DataLoader[Any], rows: list[int], batch_size: int | None = None) -> DataLoader[Any]:
+    """The source's samples of these rows, in order; it draws nothing from the training's generator."""
+    return DataLoader(
+        Subset(source.dataset, rows),
+        batch_size=batch_size or source.batch_size or 256,
+        num_workers=source.num_workers,
+        collate_fn=source.collate_fn,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def gathered(columns: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Columns of all processes, in their order; on every process."""
+    if world_size() == 1 or not columns:
+        return dict(columns)
+    sizes = [n for (n,) in all_sizes(len(next(iter(columns.values()))), device=device)]
+    return {key: gather_rows(value, sizes) for key, value in columns.items()}
+
+
 def embedded(
     trainer: Any,
     pl_module: Any,
@@ -62,6 +137,7 @@ def embedded(
     read: Callable[[Mapping[str, Any]], dict[str, Tensor]],
     rows: Tensor | None = None,
     batch_size: int | None = None,
+    text: str | None = None,
 ) -> dict[str, Tensor]:
     """What ``read`` makes of every sample, in order, complete on every process.
 
@@ -75,31 +151,30 @@ def embedded(
         read: from a batch on the device to tensors ``[n, ...]``, the same keys every time.
         rows: of the data set; ``None`` is all.
         batch_size: rows at a time; ``None`` is the source's.
+        text: beside a progress bar; ``None`` is no bar.
 
     Raises:
         ValueError: for fewer samples than processes.
     """
     dataset: Any = source.dataset
-    rows = torch.arange(len(dataset)) if rows is None else rows
-    if len(rows) < trainer.world_size:
-        raise ValueError(f"{len(rows)} samples cannot be shared by {trainer.world_size} processes: give more.")
-    mine: list[int] = rows.tensor_split(trainer.world_size)[trainer.global_rank].tolist()
+    mine: list[int] = own_rows(trainer, torch.arange(len(dataset)) if rows is None else rows).tolist()
     parts: list[dict[str, Tensor]] = []
-    # A generator of its own: a loader would draw from the training's.
-    loader: DataLoader[Any] = DataLoader(
-        Subset(dataset, mine),
-        batch_size=batch_size or source.batch_size or 256,
-        num_workers=source.num_workers,
-        collate_fn=source.collate_fn,
-        generator=torch.Generator().manual_seed(0),
-    )
-    with isolated_random_state(0), evaluation_mode(pl_module), torch.no_grad():
+    loader = loader_over(source, mine, batch_size)
+    with (
+        isolated_random_state(0),
+        evaluation_mode(pl_module),
+        first_buffers(pl_module),
+        torch.no_grad(),
+        embedding_bar(trainer, len(loader), text) as advance,
+    ):
         for batch in loader:
             with trainer.precision_plugin.forward_context():
                 batch = trainer.precision_plugin.convert_input(batch)
                 parts.append(read(trainer.strategy.batch_to_device(batch)))
-    out = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    if world_size() > 1:
-        sizes = [n for (n,) in all_sizes(len(next(iter(out.values()))), device=pl_module.device)]
-        out = {key: gather_rows(value, sizes) for key, value in out.items()}
-    return out
+            advance()
+    return gathered(joined_columns(parts), pl_module.device)
+
+
+def joined_columns(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Batches as one."""
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}

@@ -1,63 +1,77 @@
 """Hard negatives mined from the whole training split, again and again while the encoder changes."""
 
-import os
-import tempfile
-import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
+from lightning_contrast.callbacks.background import Check
 from lightning_contrast.callbacks.callback import logs_now
-from lightning_contrast.callbacks.reembed import Reembed, key_input, order_of
+from lightning_contrast.callbacks.embedding import first_input, key_input
+from lightning_contrast.callbacks.reembed import Reembed, order_of
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
 from lightning_contrast.data.resume import isolated_random_state
-from lightning_contrast.functional.counter_random import counter_uniform
-from lightning_contrast.functional.nearest import nearest
+from lightning_contrast.encoders import Momentum
+from lightning_contrast.mining import Items, Rules, Vectors, as_table, mine, mined_figures, search_over, write_mined
+from lightning_contrast.mining.negatives import check_size
+from lightning_contrast.mining.search import Kind, check_kind
+from lightning_contrast.mining.table import check_path
 
 
 class HardNegativeRefresh(Reembed):
     """Every sample gets negatives of its own: its nearest other samples, as the encoder sees them now.
 
-    At each refresh all samples are embedded (:class:`Reembed`), each anchor is searched exactly among all keys by cosine,
-    the rules are applied, and the table of mined ids takes the place of the old one at once. Until the next refresh, each
-    anchor is compared with its mined samples too: their embeddings of the refresh (``gradient=False``: no cost, but they
-    age), or their inputs encoded again in the step (``gradient=True``: they are trained on, for the cost of encoding
-    them). Other parts may read :attr:`table` and :attr:`index`.
+    At each refresh all samples are embedded (:class:`Reembed`), each anchor is searched among all keys by cosine, the rules
+    are applied (:class:`~lightning_contrast.mining.Rules`), and the table of mined ids takes the place of the old one at
+    once. Until the next refresh, each anchor is compared with its mined samples too: their embeddings of the refresh
+    (``gradient=False``: no cost, but they age), or their inputs encoded again in the step (``gradient=True``: they are
+    trained on, for the cost of encoding them). Samplers may read :attr:`table` and :attr:`index`.
 
-    Rules, in this order: the same item (by index) never; ``same_label``; the margins against the anchor's own key; scores;
-    then ranks ``range_min`` to ``range_max`` of what is left; then the top, or a seeded draw. An anchor of which nothing is
-    left has no mined negative until the next refresh (counted).
+    An anchor of which the rules leave nobody has no mined negative until the next refresh: it is compared with the rest of
+    its candidates only (counted in ``refresh/empty``).
 
-    Logs ``refresh/churn`` (share of mined ids that are new), ``refresh/age`` (steps since), ``refresh/seconds`` (of the search),
-    ``refresh/missing`` (share of places that stayed empty), ``refresh/removed`` (share of found neighbours that rules
-    removed). State: the table and, without gradient, the embeddings; a resumed run goes on with them.
+    Logs ``refresh/churn`` (share of mined ids that are new), ``refresh/age`` (steps since the weights that embedded),
+    ``refresh/seconds`` and of them ``refresh/embedding_share``, ``refresh/missing`` (share of places that stayed empty),
+    ``refresh/empty``, ``refresh/removed/<rule>`` (pairs an anchor that the rule removed), and, where labels are known,
+    ``refresh/same_label`` (share of mined samples with the anchor's label: false negatives). State: the table and, without
+    gradient, the embeddings; a resumed run goes on with them.
 
     Args:
         num_negatives: for each sample, >= 1.
-        range_min: leave out so many of the hardest that the rules allow.
+        range_min: leave out so many of the hardest that the rules before it allow.
         range_max: look at so many nearest samples; ``None`` is ``range_min + 10 * num_negatives``.
         same_label: leave out samples of the anchor's ``label``.
+        same_key: leave out samples of equal payload of this name, such as a document's id.
         absolute_margin: leave out where ``s > p - margin``, ``p`` the similarity of the anchor's own pair.
         relative_margin: leave out where ``s > p - |p| * margin``.
         max_score: leave out where ``s > max_score``.
         min_score: leave out where ``s < min_score``.
+        quantile: leave out the most similar share of what is left, in (0, 1).
         sampling_strategy: ``top``: the hardest of the range. ``random``: drawn from it.
+        order: names of rules that act first; the others follow as listed here, from the margins to ``range_min``.
+        rescore: the rules on scores read the similarities of the momentum encoder instead.
+        teacher: or those of another model: an ``.npz`` with ``embedding`` and ``index``, such as ``predict`` writes.
         gradient: encode the mined samples anew in each step and train on them.
         every_n_steps: optimizer steps between refreshes; ``None`` goes by epochs.
-        every_n_epochs: epochs between refreshes, unless by steps.
+        every_n_epochs: epochs between refreshes, unless by steps or stalls.
         start: step or epoch of the first refresh.
+        stall_steps: refresh at ``start``, then whenever the mean training loss over so many steps is no lower than before.
+        stall_delta: by how much lower, at least.
+        weights: ``current``, or ``teacher``: the momentum encoder embeds both sides.
+        asynchronous: embed and search in the background, while training goes on.
+        take_up_after: optimizer steps until the result of the background is taken up.
+        search: ``exact``, ``fast``, ``approximate`` (faiss), or ``auto``, by size: see
+            :func:`~lightning_contrast.mining.search_over`.
         seed: of the draws.
-        path: a ``.npz`` file for the table (``index``, ``negatives``, ``score``), replaced as a whole at each refresh.
+        path: a ``.npz`` or ``.parquet`` file for the table, replaced as a whole at each refresh; see
+            :func:`~lightning_contrast.mining.read_mined`.
 
     Raises:
-        ValueError: for values out of range; at set-up for a similarity that is not cosine.
+        ValueError: for values out of range; at set-up for a similarity that is not cosine, or a teacher that is not there.
+        ImportError: for an extra that is not installed.
     """
 
     def __init__(
@@ -66,129 +80,128 @@ class HardNegativeRefresh(Reembed):
         range_min: int = 0,
         range_max: int | None = None,
         same_label: bool = False,
+        same_key: str | None = None,
         absolute_margin: float | None = None,
         relative_margin: float | None = None,
         max_score: float | None = None,
         min_score: float | None = None,
+        quantile: float | None = None,
         sampling_strategy: Literal["top", "random"] = "top",
+        order: Sequence[str] | None = None,
+        rescore: bool = False,
+        teacher: str | None = None,
         gradient: bool = False,
         every_n_steps: int | None = None,
         every_n_epochs: int = 1,
         start: int = 0,
+        stall_steps: int | None = None,
+        stall_delta: float = 0.0,
+        weights: Literal["current", "teacher"] = "current",
+        asynchronous: bool = False,
+        take_up_after: int = 100,
+        search: Kind = "auto",
         seed: int = 0,
         path: str | None = None,
     ) -> None:
-        super().__init__(None, every_n_steps, every_n_epochs, start, space="embedding")
-        range_max = range_min + 10 * num_negatives if range_max is None else range_max
-        if num_negatives < 1 or range_min < 0 or range_max < range_min + num_negatives:
+        super().__init__(
+            None, every_n_steps, every_n_epochs, start, "embedding", weights, stall_steps, stall_delta, asynchronous,
+            take_up_after,
+        )  # fmt: skip
+        self.rules = Rules(
+            num_negatives, range_min, range_max, same_label, same_key, absolute_margin, relative_margin, max_score,
+            min_score, quantile, sampling_strategy, order, seed,
+        )  # fmt: skip
+        check_kind(search)
+        if rescore and teacher is not None:
             raise ValueError(
-                f"num_negatives={num_negatives}, range_min={range_min}, range_max={range_max}: need num_negatives >= 1, "
-                "range_min >= 0 and range_max >= range_min + num_negatives."
+                f"rescore=True, teacher={teacher!r}: rules read the scores of one teacher; give one of them."
             )
-        if absolute_margin is not None and absolute_margin < 0:
-            raise ValueError(f"absolute_margin={absolute_margin}: must be >= 0.")
-        if relative_margin is not None and not 0 <= relative_margin <= 1:
-            raise ValueError(f"relative_margin={relative_margin}: must lie in [0, 1]; 0.05 is usual.")
-        if sampling_strategy not in ("top", "random"):
-            raise ValueError(f"sampling_strategy={sampling_strategy!r}: use 'top' or 'random'.")
-        self.num_negatives, self.range_min, self.range_max = num_negatives, range_min, range_max
-        self.same_label, self.absolute_margin, self.relative_margin = same_label, absolute_margin, relative_margin
-        self.max_score, self.min_score, self.sampling_strategy = max_score, min_score, sampling_strategy
-        self.gradient, self.seed, self.path = gradient, seed, path
+        self._vectors = None if teacher is None else Vectors(teacher)
+        self.num_negatives, self.rescore, self.gradient, self.search = num_negatives, rescore, gradient, search
+        self.path = None if path is None else check_path(path)
         self.index: Tensor | None = None
         """``[N]``: the sample of each row."""
         self.table: Tensor | None = None
         """``[N, num_negatives]``: rows of its mined negatives, -1 where there is none."""
         self._z: Tensor | None = None
         self._row_of: Tensor | None = None
-        self._step = -1
+        self._made = -1
         self._figures: dict[str, float] = {}
-        self._seconds = 0.0
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Refuses similarities by which the search does not rank."""
-        super().setup(trainer, pl_module, stage)
+    def require(self, pl_module: Any) -> None:
+        """Refuses similarities by which the search does not rank, towers that would have to be both sides, and teachers
+        that are not there.
+        """
+        super().require(pl_module)
         similarity = pl_module.objective.similarity
         if similarity is not None and not isinstance(similarity, Cosine):
             raise ValueError(
                 f"HardNegativeRefresh searches by cosine, but the objective compares by {type(similarity).__name__}: what "
                 "is near would not be what is hard."
             )
-
         towers = pl_module.key_encoder is not None and any(p.requires_grad for p in pl_module.key_encoder.parameters())
         if towers and pl_module.objective.symmetric:
             raise ValueError(
                 "HardNegativeRefresh mines keys of the second tower, which are no candidates for the other direction of a "
                 "symmetric objective: use symmetric=False."
             )
+        if self.rescore and not isinstance(pl_module.key_encoder, Momentum):
+            raise ValueError(
+                "HardNegativeRefresh(rescore=True) needs a teacher: ContrastiveModule(key_encoder=Momentum(...))."
+            )
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Whether there are enough samples."""
+        super().on_train_start(trainer, pl_module)
+        assert self._source is not None
+        check_size(len(self._source.dataset), self.rules)  # type: ignore[arg-type]
 
     # Mine ---------------------------------------------------------------------------------------------------------
 
+    def payload(self) -> tuple[str, ...]:
+        """And the key that must differ."""
+        return (*super().payload(), *(() if self.rules.same_key is None else (self.rules.same_key,)))
+
+    def read(self, pl_module: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Of unit norm, and the teacher's where it is asked."""
+        out = super().read(pl_module, batch)
+        out["z"], out["key"] = (F.normalize(out[name].float(), dim=1) for name in ("z", "key"))
+        if self.rescore:  # keys are the teacher's already
+            out["teacher"] = F.normalize(pl_module.project_keys(first_input(batch)).float(), dim=1)
+        if self._vectors is not None:
+            out["teacher"] = out["teacher_key"] = self._vectors.of(batch["index"])
+        return out
+
+    def prepare(self, data: dict[str, Tensor], rows: Tensor, check: Check) -> dict[str, Tensor]:
+        """Mines for this process's rows."""
+        label, own = data.get("label"), data.get(self.rules.same_key or "")
+        query, key = data["z"], data["key"]
+        teacher, teacher_key = data.get("teacher"), data.get("teacher_key", key)
+        corpus = Items(key, data["index"], label, own, None if teacher is None else teacher_key)
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        queries = Items(query, data["index"], label, own, teacher).part(part)
+        pair = (query, key) if teacher is None else (teacher, teacher_key)
+        positive = (pair[0][part] * pair[1][part]).sum(1)
+        search = search_over(key, self.search, self.rules.seed)
+        found = mine(queries, corpus, positive, self.rules, search, self.step, check)
+        return {"mined": found.rows, "score": found.scores, "removed": found.removed, "positive": positive}
+
     def receive(self, trainer: Any, pl_module: Any, data: dict[str, Tensor]) -> None:
-        """Searches, and puts the new table in the place of the old."""
-        began = time.perf_counter()
-        index, key = data["index"], F.normalize(data["key"].float(), dim=1)
-        if len(index) <= self.range_min + self.num_negatives:
-            raise ValueError(
-                f"HardNegativeRefresh(num_negatives={self.num_negatives}, range_min={self.range_min}): the training data "
-                f"have only {len(index)} samples."
-            )
+        """Puts the new table in the place of the old."""
+        index, table = data["index"], data["mined"]
         if self.index is not None and not torch.equal(self.index.to(index.device), index):
             raise ValueError(
                 f"HardNegativeRefresh: the data set changed since the last refresh ({len(self.index)} samples, now "
                 f"{len(index)}, or another order of 'index'); mined ids would mean other samples."
             )
         row_of = order_of(index)
-        table, score, figures = self.mine({**data, "key": key}, trainer.global_step)
-        churn = 1.0
-        if self.table is not None:
-            old = self.table.to(table.device)
-            kept = (table[:, :, None] == old[:, None]).any(2) & (table >= 0)
-            churn = 1 - float(kept.sum() / (table >= 0).sum().clamp(min=1))
-        self._figures, self._seconds = {**figures, "churn": churn}, time.perf_counter() - began
-        self.index, self.table, self._z, self._row_of = index, table, None if self.gradient else key, row_of
-        self._step = trainer.global_step
-        if self.path is not None:
-            _write(Path(self.path), index, table, score)
-
-    def mine(self, data: Mapping[str, Tensor], step: int) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """Rows ``[N, num_negatives]`` of the mined samples, their scores, and figures of what rules removed.
-
-        Args:
-            data: ``z`` and ``key`` ``[N, D]``, ``index`` ``[N]``, and ``label`` for that rule.
-            step: of the draws.
-        """
-        query, key, index = F.normalize(data["z"].float(), dim=1), data["key"], data["index"]
-        score, row = nearest(query, key, self.range_max, query_ids=index, bank_ids=index)
-        found = row >= 0
-        keep = found.clone()
-        if self.same_label:
-            if "label" not in data:
-                raise ValueError("HardNegativeRefresh(same_label=True): the data set yields no 'label'.")
-            label = data["label"]
-            keep &= (label[row.clamp(min=0)] != label[:, None]) | (label[:, None] < 0)
-        own = (query * key).sum(1, keepdim=True)
-        for limit in (
-            None if self.absolute_margin is None else own - self.absolute_margin,
-            None if self.relative_margin is None else own - own.abs() * self.relative_margin,
-            self.max_score,
-        ):
-            if limit is not None:
-                keep &= score <= limit
-        if self.min_score is not None:
-            keep &= score >= self.min_score
-        removed = float((found & ~keep).sum() / found.sum().clamp(min=1))
-        place = keep.long().cumsum(1) - 1
-        keep &= place >= self.range_min
-        order = torch.arange(row.shape[1], device=row.device, dtype=torch.float32).expand(row.shape)
-        if self.sampling_strategy == "random":
-            order = counter_uniform(index, row.shape[1], seed=self.seed, epoch=step)
-        chosen = order.masked_fill(~keep, torch.inf).topk(min(self.num_negatives, row.shape[1]), largest=False)
-        chosen_place = chosen.indices.sort(dim=1).values if self.sampling_strategy == "random" else chosen.indices
-        ok = keep.gather(1, chosen_place)
-        table = row.gather(1, chosen_place).masked_fill(~ok, -1)
-        figures = {"removed": removed, "missing": float((table < 0).float().mean())}
-        return table, score.gather(1, chosen_place).masked_fill(~ok, -torch.inf), figures
+        figures = mined_figures(table, data["removed"], self.rules.names, data.get("label"), self.table)
+        if self.path is not None and trainer.is_global_zero:
+            write_mined(self.path, as_table(index, data["positive"], table, data["score"]))
+        self._figures = figures
+        self.index, self.table, self._row_of = index, table, row_of
+        self._z = None if self.gradient else data["key"]
+        self._made = self.step
 
     # Use ----------------------------------------------------------------------------------------------------------
 
@@ -227,50 +240,45 @@ class HardNegativeRefresh(Reembed):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Logs the last refresh and its age."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self._figures and logs_now(trainer):
-            figures = {**self._figures, "seconds": self._seconds, "age": float(trainer.global_step - self._step)}
+            cost = {"seconds": self.seconds, "embedding_share": self.embedding_seconds / max(self.seconds, 1e-9)}
+            figures = {**self._figures, **cost, "age": float(trainer.global_step - self._made)}
             pl_module.log_dict({f"refresh/{key}": value for key, value in figures.items()})
 
     # State --------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Table, embeddings, and when they were made; equal on all processes."""
-        held = {"index": self.index, "table": self.table, "z": self._z, "step": self._step}
+        """Table, embeddings, when they were made, and what is under way; equal on all processes."""
+        held = {"index": self.index, "table": self.table, "z": self._z, "step": self._made}
         return {**super().state_dict(), **held, "figures": dict(self._figures)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """As saved, at any number of processes.
 
         Raises:
-            ValueError: for a state that is not this callback's, or has another number of negatives.
+            ValueError: for a state that is not this callback's, is truncated, or has another number of negatives.
         """
-        super().load_state_dict(state_dict)
-        absent = {"index", "table", "z", "step", "figures"} - set(state_dict)
+        absent = {"last", "index", "table", "z", "step", "figures"} - set(state_dict)
         if absent:
-            raise ValueError(f"HardNegativeRefresh: the checkpoint's state lacks {sorted(absent)}: it is truncated.")
-        table = state_dict["table"]
-        if table is not None and table.shape[1] != self.num_negatives:
             raise ValueError(
-                f"HardNegativeRefresh(num_negatives={self.num_negatives}): the checkpoint has a table of "
-                f"{table.shape[1]} a sample; use that number, or start without the checkpoint."
+                f"HardNegativeRefresh: the checkpoint's state lacks {sorted(absent)}: it is truncated, or another's."
             )
-        if table is not None and (state_dict["z"] is None) != self.gradient:
-            raise ValueError(f"HardNegativeRefresh(gradient={self.gradient}): the checkpoint was made without it.")
-        self.index, self.table, self._z = state_dict["index"], table, state_dict["z"]
-        self._step, self._figures, self._row_of = int(state_dict["step"]), dict(state_dict["figures"]), None
-
-
-@rank_zero_only
-def _write(path: Path, index: Tensor, table: Tensor, score: Tensor) -> None:
-    """As a whole or not at all: whoever reads never sees half a table."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    index, table = index.cpu(), table.cpu()
-    negatives = torch.where(table >= 0, index[table.clamp(min=0)], -1)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, index=index.numpy(), negatives=negatives.numpy(), score=score.cpu().numpy())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        index, table, z = (state_dict[key] for key in ("index", "table", "z"))
+        if table is not None:
+            if table.shape[1] != self.num_negatives:
+                raise ValueError(
+                    f"HardNegativeRefresh(num_negatives={self.num_negatives}): the checkpoint has a table of "
+                    f"{table.shape[1]} a sample; use that number, or start without the checkpoint."
+                )
+            if (z is None) != self.gradient:
+                raise ValueError(f"HardNegativeRefresh(gradient={self.gradient}): the checkpoint was made without it.")
+            sizes = {len(column) for column in (index, table, z) if column is not None}
+            if index is None or len(sizes) > 1 or int(table.max()) >= len(table):
+                raise ValueError(
+                    f"HardNegativeRefresh: the checkpoint's table, index and embeddings have {sorted(sizes)} rows: its "
+                    "state is truncated."
+                )
+        super().load_state_dict(state_dict)
+        self.index, self.table, self._z, self._row_of = index, table, z, None
+        self._made, self._figures = int(state_dict["step"]), dict(state_dict["figures"])

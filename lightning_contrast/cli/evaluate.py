@@ -52,6 +52,16 @@ def load(checkpoint: Path, others: list[str]) -> tuple[Any, Any]:
     Raises:
         UserError: if there is nothing that says how to make them.
     """
+    cli = opened(checkpoint, others)
+    return cli.model, cli.datamodule
+
+
+def opened(checkpoint: Path, others: list[str]) -> Any:
+    """The command line that makes a run's module, data and Trainer again; data set up, weights loaded.
+
+    Raises:
+        UserError: if there is nothing that says how to make them.
+    """
     from lightning_contrast.cli.trainer import ContrastiveCLI
 
     held = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -79,7 +89,7 @@ def load(checkpoint: Path, others: list[str]) -> tuple[Any, Any]:
     if hasattr(module, "on_load_checkpoint"):
         module.on_load_checkpoint(held)
     module.load_state_dict(held["state_dict"])
-    return module, cli.datamodule
+    return cli
 
 
 def validation_batches(data: Any) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ COMMANDS = {
     "test": "the same on the test split",
     "predict": "write embeddings with their index (.npz)",
     "evaluate": "kNN, linear probe and 10 labels a class of a checkpoint, beside raw pixels and chance",
+    "mine": "hard negatives of every training sample by a checkpoint (.npz, .parquet), and what each rule removed",
     "evidence": "compare methods at an equal budget: table and chart",
     "methods": "list the shipped methods",
 }

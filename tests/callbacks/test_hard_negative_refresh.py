@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from lightning_contrast import ContrastiveModule, Dot
 from lightning_contrast.callbacks import HardNegativeRefresh, MemoryQueue, Reembed
+from lightning_contrast.mining import Items, Rules, mine, read_mined
 from lightning_contrast.objectives import InfoNCE, SupCon
 from tests.callbacks.kit import (
     Losses,
@@ -104,49 +105,62 @@ def space(n=40, d=6):
     return {"z": z, "key": key, "index": torch.randperm(n), "label": torch.arange(n) % 3}
 
 
-def by_hand(data, count, range_min, range_max, allowed):
-    rows = []
-    for i in range(len(data["z"])):
-        s = data["z"][i] @ data["key"].T
-        order = [j for j in s.argsort(descending=True).tolist() if j != i][:range_max]
-        own = s[i].item()
-        order = [j for j in order if allowed(i, j, s[j].item(), own)]
-        order = order[range_min : range_min + count]
-        rows.append(order + [-1] * (count - len(order)))
-    return rows
+def prepared(refresh, data, step=0):
+    refresh.step = step
+    return refresh.prepare(data, torch.arange(len(data["index"])), lambda: None)
 
 
-@pytest.mark.parametrize(
-    ("kwargs", "allowed"),
-    [
-        ({}, lambda i, j, s, p: True),
-        ({"same_label": True}, lambda i, j, s, p: i % 3 != j % 3),
-        ({"absolute_margin": 0.2}, lambda i, j, s, p: s <= p - 0.2),
-        ({"relative_margin": 0.4}, lambda i, j, s, p: s <= p - abs(p) * 0.4),
-        ({"max_score": 0.5, "min_score": 0.1}, lambda i, j, s, p: 0.1 <= s <= 0.5),
-        ({"range_min": 3}, lambda i, j, s, p: True),
-        ({"range_min": 2, "max_score": 0.4}, lambda i, j, s, p: s <= 0.4),
-    ],
-)
-def test_mining_by_hand(kwargs, allowed):
-    refresh, data = HardNegativeRefresh(3, range_max=12, **kwargs), space()
-    table, score, figures = refresh.mine(data, 0)
-    expected = by_hand(data, 3, kwargs.get("range_min", 0), 12, allowed)
-    assert table.tolist() == expected
-    taken = (data["z"] @ data["key"].T).gather(1, table.clamp(min=0))
-    torch.testing.assert_close(score, taken.masked_fill(table < 0, -torch.inf))
-    assert figures["missing"] == pytest.approx(sum(r.count(-1) for r in expected) / 120)
-
-
-def test_random_draws_are_seeded_and_from_the_range():
+def test_it_mines_keys_for_anchors_by_its_rules():
     data = space()
-    draw = lambda seed, step: HardNegativeRefresh(3, 2, 12, sampling_strategy="random", seed=seed).mine(data, step)[0]  # noqa: E731
-    whole = HardNegativeRefresh(10, 2, 12).mine(data, 0)[0]
-    assert torch.equal(draw(0, 5), draw(0, 5))
-    assert not torch.equal(draw(0, 5), draw(0, 6))
-    assert not torch.equal(draw(0, 5), draw(1, 5))
-    assert (draw(0, 5)[:, :, None] == whole[:, None]).any(2).all()
-    assert all(len(set(r)) == 3 for r in draw(0, 5).tolist())
+    refresh = HardNegativeRefresh(3, range_min=1, range_max=12, same_label=True, relative_margin=0.2)
+    positive = (data["z"] * data["key"]).sum(1)
+    query, corpus = (Items(data[name], data["index"], data["label"]) for name in ("z", "key"))
+    expected = mine(query, corpus, positive, Rules(3, 1, 12, same_label=True, relative_margin=0.2))
+    found = prepared(refresh, data)
+    assert torch.equal(found["mined"], expected.rows)
+    assert torch.equal(found["removed"], expected.removed)
+    some = refresh.prepare(data, torch.arange(10, 25), lambda: None)
+    assert torch.equal(some["mined"], found["mined"][10:25])
+
+
+def test_the_rules_may_read_the_teacher():
+    data = space()
+    plain = prepared(HardNegativeRefresh(3, max_score=0.3), data)["mined"]
+    data["teacher"] = data["z"].flip(0)
+    found = prepared(HardNegativeRefresh(3, max_score=0.3, rescore=True), data)["mined"]
+    assert not torch.equal(found, plain)
+    teacher = (data["teacher"] @ data["key"].T).gather(1, found.clamp(min=0))
+    assert (teacher[found >= 0] <= 0.3).all()
+
+
+def test_rescored_by_the_momentum_encoder_and_by_vectors_of_another_model(tmp_path):
+    looked = {}
+
+    class Look(HardNegativeRefresh):
+        def receive(self, trainer, pl_module, data):
+            looked.update(data)
+            super().receive(trainer, pl_module, data)
+
+    fit(moco(), [Look(2, rescore=True, max_score=0.9)], steps=1, data=Data())
+    torch.testing.assert_close(looked["teacher"], looked["key"])
+    vectors = torch.randn(256, 5, generator=torch.Generator().manual_seed(0))
+    np.savez(tmp_path / "a.npz", embedding=vectors.numpy(), index=np.arange(256))
+    fit(simclr(), [Look(2, teacher=str(tmp_path / "a.npz"), max_score=0.5)], steps=1, data=Data())
+    s = F.normalize(vectors, dim=1)[looked["index"]]
+    s = (s @ s.T).gather(1, looked["mined"].clamp(min=0))[looked["mined"] >= 0]
+    torch.testing.assert_close(s, looked["score"][looked["mined"] >= 0])
+    assert (s <= 0.5).all()
+    np.savez(tmp_path / "b.npz", embedding=vectors.numpy()[:3], index=np.arange(3))
+    with pytest.raises(ValueError, match="has no vector of sample"):
+        fit(simclr(), [Look(2, teacher=str(tmp_path / "b.npz"))], steps=1, data=Data())
+
+
+def test_random_draws_differ_by_step_and_seed():
+    data = space()
+    draw = lambda seed, step: prepared(HardNegativeRefresh(3, 2, 12, sampling_strategy="random", seed=seed), data, step)  # noqa: E731
+    assert torch.equal(draw(0, 5)["mined"], draw(0, 5)["mined"])
+    assert not torch.equal(draw(0, 5)["mined"], draw(0, 6)["mined"])
+    assert not torch.equal(draw(0, 5)["mined"], draw(1, 5)["mined"])
 
 
 def mined(contrast):
@@ -175,11 +189,14 @@ def test_each_anchor_meets_its_own():
     place = {int(i): row for row, i in enumerate(refresh.index)}
     rows = torch.tensor([[place[int(i)] for i in line] for line in block.payload["index"]])
     torch.testing.assert_close(block.z, refresh._z[rows])
-    names = ("churn", "age", "seconds", "missing", "removed")
+    names = ("churn", "age", "seconds", "missing", "empty", "embedding_share", "same_label")
     values = {name: t.callback_metrics[f"refresh/{name}"].item() for name in names}
     assert 0 < values["churn"] < 1
     assert values["age"] == 1
-    assert values["missing"] == 0
+    assert values["missing"] == values["empty"] == 0
+    assert 0 < values["embedding_share"] < 1
+    own = LABELS[refresh.index]
+    assert values["same_label"] == pytest.approx((own[refresh.table] == own[:, None]).float().mean().item())
 
 
 def test_with_gradient_the_mined_samples_are_encoded_in_the_step():
@@ -220,7 +237,8 @@ def test_where_nothing_is_left_nothing_is_appended():
     fit(simclr(dropout=0), [plain], 3, data=Data())
     assert record.losses == pytest.approx(plain.losses)
     assert t.callback_metrics["refresh/missing"] == 1
-    assert t.callback_metrics["refresh/removed"] == 1
+    assert t.callback_metrics["refresh/empty"] == 1
+    assert t.callback_metrics["refresh/removed/max_score"] == 30
 
 
 def test_pairs_are_searched_among_the_second_inputs():
@@ -240,9 +258,10 @@ def test_pairs_are_searched_among_the_second_inputs():
 def test_the_file_is_whole(tmp_path):
     refresh = HardNegativeRefresh(2, path=str(tmp_path / "sub" / "mined.npz"))
     fit(simclr(), [refresh], steps=1, data=Data())
-    held = np.load(tmp_path / "sub" / "mined.npz")
-    assert held["negatives"].shape == held["score"].shape == (256, 2)
-    assert np.array_equal(held["negatives"], refresh.index[refresh.table].numpy())
+    held = read_mined(tmp_path / "sub" / "mined.npz")
+    assert held.negative.shape == held.negative_score.shape == (256, 2)
+    assert np.array_equal(held.negative, refresh.index[refresh.table].numpy())
+    assert np.array_equal(held.query, refresh.index.numpy())
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["mined.npz"]
 
 

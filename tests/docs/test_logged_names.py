@@ -23,7 +23,17 @@ LOGGING = {
         same_label=True, absolute_margin=0.1, relative_margin=0.1, max_score=0.9, min_score=-0.9, quantile=0.1, skip=1
     ),
     "GeometryMonitor": callbacks.GeometryMonitor,
-    "HardNegativeRefresh": lambda: callbacks.HardNegativeRefresh(num_negatives=2, same_label=True),
+    "HardNegativeRefresh": lambda: callbacks.HardNegativeRefresh(
+        num_negatives=2,
+        range_min=1,
+        same_label=True,
+        same_key="label",
+        absolute_margin=0.01,
+        relative_margin=0.01,
+        max_score=0.99,
+        min_score=-0.9,
+        quantile=0.1,
+    ),
     "MemoryBank": lambda: callbacks.MemoryBank(size=1797),
     "MemoryQueue": lambda: callbacks.MemoryQueue(size=64),
     "OnlineKNN": lambda: callbacks.OnlineKNN(k=3, bank_size=64),
