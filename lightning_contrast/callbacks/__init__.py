@@ -13,6 +13,7 @@ from lightning_contrast.callbacks.memory_queue import MemoryQueue
 from lightning_contrast.callbacks.mixed_negatives import MixedNegatives
 from lightning_contrast.callbacks.online_knn import OnlineKNN
 from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
+from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
@@ -32,6 +33,7 @@ __all__ = [
     "MixedNegatives",
     "OnlineKNN",
     "OnlineLinearProbe",
+    "PrototypeMemory",
     "Reembed",
     "TeacherEmbedding",
     "TemperatureSchedule",
