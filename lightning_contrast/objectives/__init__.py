@@ -40,6 +40,7 @@ from lightning_contrast.objectives.simsiam import SimSiam
 from lightning_contrast.objectives.spectral import Spectral
 from lightning_contrast.objectives.supcon import SupCon
 from lightning_contrast.objectives.supremix import SupReMix
+from lightning_contrast.objectives.swav import SwAV
 from lightning_contrast.objectives.triplet import Triplet
 from lightning_contrast.objectives.vicreg import VICReg
 from lightning_contrast.objectives.z_loss import ZLoss
@@ -88,6 +89,7 @@ __all__ = [
     "Spectral",
     "SupCon",
     "SupReMix",
+    "SwAV",
     "Triplet",
     "VICReg",
     "ZLoss",

@@ -12,7 +12,6 @@ from lightning_contrast.heads import PrototypeHead
 from lightning_contrast.objectives.embeddings import aligned_views
 from lightning_contrast.objectives.objective import Objective
 from lightning_contrast.temperatures import TemperatureModule
-from lightning_contrast.temperatures.temperature import Temperature
 
 
 class SwAV(Objective):
@@ -110,7 +109,7 @@ class SwAV(Objective):
         return cosine
 
     def _temperature(self, contrast: Contrast) -> float | Tensor:
-        tau: Temperature | None = contrast.temperature
+        tau = contrast.temperature
         if isinstance(tau, str) or callable(tau) or (isinstance(tau, Tensor) and tau.dim()):
             raise ValueError("SwAV has one temperature for all: a schedule or a learnable one, not one a sample or pair.")
         return 1.0 if tau is None else tau
