@@ -37,6 +37,7 @@ from lightning_contrast.objectives.saunshi import Saunshi
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
 from lightning_contrast.objectives.simsiam import SimSiam
+from lightning_contrast.objectives.space_engage import SpaceEngage
 from lightning_contrast.objectives.spectral import Spectral
 from lightning_contrast.objectives.supcon import SupCon
 from lightning_contrast.objectives.supremix import SupReMix
@@ -86,6 +87,7 @@ __all__ = [
     "SepCLR",
     "SigLIP",
     "SimSiam",
+    "SpaceEngage",
     "Spectral",
     "SupCon",
     "SupReMix",
