@@ -1,6 +1,7 @@
 """One callback a file."""
 
 from lightning_contrast.callbacks.callback import ContrastCallback
+from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
@@ -20,6 +21,7 @@ from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedul
 from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
+    "ClusteredMemory",
     "ContrastCallback",
     "Debiasing",
     "EmbeddingWriter",

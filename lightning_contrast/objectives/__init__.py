@@ -3,6 +3,7 @@
 from lightning_contrast.objectives.align_uniform import AlignUniform
 from lightning_contrast.objectives.arcface import ArcFace
 from lightning_contrast.objectives.barlow_twins import BarlowTwins
+from lightning_contrast.objectives.beclr import BECLR
 from lightning_contrast.objectives.byol import BYOL
 from lightning_contrast.objectives.cacr import CACR
 from lightning_contrast.objectives.circle import Circle
@@ -47,6 +48,7 @@ from lightning_contrast.objectives.vicreg import VICReg
 from lightning_contrast.objectives.z_loss import ZLoss
 
 __all__ = [
+    "BECLR",
     "BYOL",
     "CACR",
     "CMIM",
