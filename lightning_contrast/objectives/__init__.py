@@ -30,6 +30,7 @@ from lightning_contrast.objectives.mv_cl import MVDHEL, MVInfoNCE
 from lightning_contrast.objectives.n_pairs import NPairs
 from lightning_contrast.objectives.nnclr import NNCLR
 from lightning_contrast.objectives.objective import Objective
+from lightning_contrast.objectives.pcl_sr import PCLSR, feature_contrasts
 from lightning_contrast.objectives.pixpro import PixContrast, PixPro, pixel_contrast
 from lightning_contrast.objectives.poly_view import PolyView
 from lightning_contrast.objectives.proxy_anchor import ProxyAnchor
@@ -81,6 +82,7 @@ __all__ = [
     "MultiSimilarity",
     "NPairs",
     "Objective",
+    "PCLSR",
     "PixContrast",
     "PixPro",
     "PolyView",
@@ -97,5 +99,6 @@ __all__ = [
     "Triplet",
     "VICReg",
     "ZLoss",
+    "feature_contrasts",
     "pixel_contrast",
 ]
