@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lightning_contrast.callbacks import MemoryQueue
 from lightning_contrast.contrast import Candidates, Contrast
 from lightning_contrast.functional.sinkhorn import sinkhorn
 from lightning_contrast.objectives import SwAV
+from tests.callbacks.kit import Losses, assert_resumes_exactly, assert_two_processes_train_as_one, fit, simclr
 from tests.objective_tester import DIM, ObjectiveTester
 from tests.objectives.classic_cases import samples
 from tests.objectives.plain import cosine, log_sum_exp, mean
@@ -166,3 +168,23 @@ def test_arguments_are_checked():
         made()(Contrast.from_views(samples(4)[0][None]))
     with pytest.raises(ValueError, match="one temperature for all"):
         made()(Contrast.from_views(torch.stack(samples(4)[:2])).replace(temperature=torch.ones(8)))
+
+
+def trained():
+    torch.manual_seed(2)
+    return simclr(SwAV(6, 0.3, frozen_steps=2, dim=16), dropout=0)
+
+
+def test_resume(tmp_path):
+    _, (queue,) = assert_resumes_exactly(tmp_path, trained, lambda: [MemoryQueue(100)])
+    assert queue.fill == 100
+
+
+def test_two_processes_train_as_one(tmp_path):
+    assert_two_processes_train_as_one(tmp_path, trained, lambda: [MemoryQueue(100)])
+
+
+def test_trains_on_real_digits():
+    record = Losses()
+    fit(trained(), [MemoryQueue(100), record], steps=24)
+    assert sum(record.losses[-4:]) < sum(record.losses[4:8])
