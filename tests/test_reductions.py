@@ -19,6 +19,7 @@ from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
 from lightning_contrast.functional.potential import log_potential
 from lightning_contrast.objectives import (
+    BECLR,
     CACR,
     CMIM,
     DCL,
@@ -27,7 +28,6 @@ from lightning_contrast.objectives import (
     HNNCE,
     MACL,
     MCL,
-    BECLR,
     MSC,
     MVDHEL,
     PCLSR,
@@ -301,7 +301,13 @@ TABLE = [
     ),
     R("space-engage", "one class in the batch", lambda z: SpaceEngage()(views(z, label=0 * LABEL)), 0.0),
     R("swav", "equal scores: codes 1/K", lambda z: swav(torch.ones_like(z) + 0 * z, 1e6), equal_codes),
-    R("swav", "eps -> 0: hard equal-size assignment", lambda z: swav(crowded(z), 4e-3, 400), lambda z: hard_swav(crowded(z)), "->"),
+    R(
+        "swav",
+        "eps -> 0: hard equal-size assignment",
+        lambda z: swav(crowded(z), 4e-3, 400),
+        lambda z: hard_swav(crowded(z)),
+        "->",
+    ),
     R(
         "pcl-sr",
         "output = truth: the similarity to it is 1 at each layer",

@@ -63,7 +63,9 @@ class ClusteredMemory(ContrastCallback):
             if value < 1:
                 raise ValueError(f"{key}={value}: must be at least 1.")
         if start_epoch < 0 or kmeans_iterations < 1:
-            raise ValueError(f"start_epoch={start_epoch}, kmeans_iterations={kmeans_iterations}: must be >= 0 and >= 1.")
+            raise ValueError(
+                f"start_epoch={start_epoch}, kmeans_iterations={kmeans_iterations}: must be >= 0 and >= 1."
+            )
         if k > prototypes * scale:
             raise ValueError(f"k={k}: more than the prototypes * scale = {prototypes * scale} rows of the memory.")
         self.prototypes, self.scale, self.k = prototypes, scale, k

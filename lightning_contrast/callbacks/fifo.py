@@ -105,10 +105,12 @@ class Fifo:
         old = Fifo(state["size"], state["classes"])
         old.written = [int(n) for n in state["written"]]
         saved = {key: value.detach() for key, value in state["columns"].items()}
-        rows = old.slots * old.rings if old.rings > 1 and old.fill else old.fill
-        short = {key: len(value) for key, value in saved.items() if len(value) != rows}
+        expected = old.slots * old.rings if old.rings > 1 and old.fill else old.fill
+        short = {key: len(value) for key, value in saved.items() if len(value) != expected}
         if short or len(old.written) != old.rings or (old.fill and not saved):
-            raise ValueError(f"the checkpoint's state is truncated: {old.fill} rows were written, columns have {short}.")
+            raise ValueError(
+                f"the checkpoint's state is truncated: {old.fill} rows were written, columns have {short}."
+            )
         if not saved:
             return
         if state["size"] == self.size:

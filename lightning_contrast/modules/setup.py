@@ -13,7 +13,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lightning_contrast.encoders import Teacher
 from lightning_contrast.modules.chunks import batch_norms
 
 if TYPE_CHECKING:

@@ -46,7 +46,9 @@ def feature_contrasts(
         own = position[:, None].expand(n, p)
         blocks = [Candidates(_flat(near.detach()), {"position": own}, name="sharp", where="private")]
         z = _flat(far.detach())
-        blocks.append(Candidates(z.flatten(0, 1), name="blurred") if shared else Candidates(z, name="blurred", where="private"))
+        blocks.append(
+            Candidates(z.flatten(0, 1), name="blurred") if shared else Candidates(z, name="blurred", where="private")
+        )
         contrasts.append(Contrast(anchors, tuple(blocks), name=f"layer{layer}"))
     return contrasts
 

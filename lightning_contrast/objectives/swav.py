@@ -58,7 +58,9 @@ class SwAV(Objective):
     ) -> None:
         super().__init__(temperature)
         if not epsilon > 0 or iterations < 1:
-            raise ValueError(f"epsilon={epsilon}, iterations={iterations}: need epsilon > 0 (0.05) and iterations >= 1.")
+            raise ValueError(
+                f"epsilon={epsilon}, iterations={iterations}: need epsilon > 0 (0.05) and iterations >= 1."
+            )
         if full_views < 1 or frozen_steps < 0:
             raise ValueError(f"full_views={full_views}, frozen_steps={frozen_steps}: must be >= 1 and >= 0.")
         self.prototypes = PrototypeHead(prototypes, dim)
@@ -111,7 +113,9 @@ class SwAV(Objective):
     def _temperature(self, contrast: Contrast) -> float | Tensor:
         tau = contrast.temperature
         if isinstance(tau, str) or callable(tau) or (isinstance(tau, Tensor) and tau.dim()):
-            raise ValueError("SwAV has one temperature for all: a schedule or a learnable one, not one a sample or pair.")
+            raise ValueError(
+                "SwAV has one temperature for all: a schedule or a learnable one, not one a sample or pair."
+            )
         return 1.0 if tau is None else tau
 
     def get_extra_state(self) -> Tensor:

@@ -40,8 +40,28 @@ PARTS = {
 }
 ORDERS = {
     "as listed": list(PARTS),
-    "temperature first": ["temperature", "prototypes", "bank", "queue", "mixer", "hardness", "debiasing", "filter", "teacher"],
-    "rules first": ["filter", "debiasing", "hardness", "queue", "teacher", "mixer", "temperature", "bank", "prototypes"],
+    "temperature first": [
+        "temperature",
+        "prototypes",
+        "bank",
+        "queue",
+        "mixer",
+        "hardness",
+        "debiasing",
+        "filter",
+        "teacher",
+    ],
+    "rules first": [
+        "filter",
+        "debiasing",
+        "hardness",
+        "queue",
+        "teacher",
+        "mixer",
+        "temperature",
+        "bank",
+        "prototypes",
+    ],
 }
 
 

@@ -9,7 +9,6 @@ from lightning_contrast.callbacks import MemoryBank, MemoryQueue
 from lightning_contrast.contrast import Candidates
 from lightning_contrast.data import DigitsDataModule
 from lightning_contrast.encoders import MLPEncoder
-from tests.ranks import run_ranks
 from tests.callbacks.kit import (
     Losses,
     SaveAt,
@@ -19,6 +18,7 @@ from tests.callbacks.kit import (
     moco,
     simclr,
 )
+from tests.ranks import run_ranks
 
 
 def write(bank, z, index, step=0):

@@ -165,7 +165,9 @@ def test_resume(tmp_path, kwargs):
 @pytest.mark.parametrize("build", [moco, lambda: simclr(dropout=0)], ids=["moco", "simclr"])
 def test_two_processes(tmp_path, build, kwargs):
     def callbacks():
-        return [PrototypeMemory(8, **kwargs), _Within()] if kwargs.get("every_n_steps") else [PrototypeMemory(8, **kwargs)]
+        return (
+            [PrototypeMemory(8, **kwargs), _Within()] if kwargs.get("every_n_steps") else [PrototypeMemory(8, **kwargs)]
+        )
 
     one, two = assert_two_processes_train_as_one(tmp_path, build, callbacks)
     torch.testing.assert_close(one[0]["z"], two[0]["z"], rtol=0, atol=1e-5)

@@ -54,9 +54,7 @@ class TestBECLR(ObjectiveTester):
         for place in range(0, z.numel(), 2):
             move = torch.zeros(z.numel(), dtype=z.dtype)
             move[place] = step
-            up, down = (
-                self.naive(z.detach() + sign * move.view_as(z), 0.5, teacher=z.detach()) for sign in (1, -1)
-            )
+            up, down = (self.naive(z.detach() + sign * move.view_as(z), 0.5, teacher=z.detach()) for sign in (1, -1))
             assert grad.flatten()[place].item() == pytest.approx((up - down) / (2 * step), abs=1e-6)
 
     def test_gradcheck(self):
@@ -133,7 +131,7 @@ def filled(size=40, k=4, d=5):
 
 
 def test_the_memory_never_exceeds_its_size():
-    fifo, z = filled()
+    fifo, _ = filled()
     assert fifo.fifo.fill == 40
     assert fifo.ready
     assert sorted(fifo.fifo.columns["index"].tolist()) == list(range(8, 48))

@@ -78,7 +78,10 @@ def test_is_the_loop():
     import itertools
 
     choices = [
-        [mean([found[k][p] for k, p in enumerate(perm)]) for perm in itertools.permutations(range(len(found[0])), len(found))]
+        [
+            mean([found[k][p] for k, p in enumerate(perm)])
+            for perm in itertools.permutations(range(len(found[0])), len(found))
+        ]
         for found in classes
     ]
     assert any(math.isclose(mean(list(one)), value.item(), rel_tol=1e-9) for one in itertools.product(*choices))
@@ -128,8 +131,7 @@ def test_gradient_with_constant_negatives():
     fixed = F.normalize(z, dim=-1).transpose(0, 1).flatten(0, 1)
 
     def value(z):
-        found = loss(views(z, index, label).append(held))
-        return found
+        return loss(views(z, index, label).append(held))
 
     # negatives are constants: compare with finite differences of a loss whose negatives stay
     z = z.requires_grad_()

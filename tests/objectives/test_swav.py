@@ -39,7 +39,9 @@ def plain_loss(views, weight, tau, queue=(), full=2, codes=None):
             if a != b:
                 log_p = [[x / tau - log_sum_exp([y / tau for y in row]) for x in row] for row in c]
                 pairs.append(
-                    mean([-math.fsum(q * p for q, p in zip(*two, strict=True)) for two in zip(code, log_p, strict=True)])
+                    mean(
+                        [-math.fsum(q * p for q, p in zip(*two, strict=True)) for two in zip(code, log_p, strict=True)]
+                    )
                 )
     return mean(pairs)
 
