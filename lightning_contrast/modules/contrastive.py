@@ -21,11 +21,12 @@ from lightning_contrast.modules.chunks import encode_in_chunks, joined, rows_of,
 from lightning_contrast.modules.figures import check_finite, logs_now, seen, training_figures
 from lightning_contrast.modules.inputs import Inputs, inputs_of, payload_of
 from lightning_contrast.modules.optimizers import configured_optimizers
+from lightning_contrast.modules.teachers import WithTeachers
 from lightning_contrast.objectives import InfoNCE, Objective
 from lightning_contrast.temperatures import TemperatureModule
 
 
-class ContrastiveModule(pl.LightningModule):
+class ContrastiveModule(WithTeachers):
     """Contrastive training of any encoder, in automatic optimisation.
 
     Subclasses override :meth:`embed` (from inputs to features) or :meth:`contrast` (from a batch to what is compared).
@@ -124,20 +125,6 @@ class ContrastiveModule(pl.LightningModule):
         if self.chunk_size is None or rows_of(inputs) <= self.chunk_size:
             return path(inputs)
         return encode_in_chunks(path, inputs, self.chunk_size, module=self, keep=self.keep_chunks)
-
-    def _online(self) -> nn.Module:
-        """What teachers follow."""
-        return nn.Sequential(self.encoder, *([] if self.head is None else [self.head]))
-
-    @property
-    def teacher(self) -> Teacher | None:
-        """The teacher in use: of a ``TeacherEmbedding`` callback, else the ``key_encoder`` if it is one."""
-        found = self.teachers()
-        return next((found[name] for name in sorted(found, key=lambda name: name == "key_encoder")), None)
-
-    def teachers(self) -> dict[str, Teacher]:
-        """All teachers by the name of their place in the module."""
-        return {name: m for name, m in self.named_modules() if isinstance(m, Teacher)}
 
     def _views(self, views: Sequence[Any]) -> list[Tensor]:
         """Embeddings of every view; views of equal shape share one forward pass, and one BatchNorm."""
@@ -260,21 +247,10 @@ class ContrastiveModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The step, and at once what follows it: checkpoints written later in the step already hold it."""
         super().optimizer_step(*args, **kwargs)
-        for teacher in self.teachers().values():
-            teacher.after_step(self._online(), self.trainer.global_step, self.trainer.estimated_stepping_batches)
+        self.teachers_after_step()
         for module in [m for m in self.modules() if isinstance(m, TemperatureModule)]:
             module.after_step()
         warn_of_untrained(self)
-
-    def on_train_epoch_start(self) -> None:
-        """A teacher may change from task to task."""
-        for teacher in self.teachers().values():
-            teacher.before_epoch(self._online(), self.current_epoch)
-
-    def on_train_end(self) -> None:
-        """A fit may be a task."""
-        for teacher in self.teachers().values():
-            teacher.after_fit(self._online())
 
     # Logging ------------------------------------------------------------------------------------------------------
 
