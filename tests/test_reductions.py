@@ -4,6 +4,7 @@ Each line: slug, setting, the method at that setting, and what it reduces to, bo
 ``->`` (one extreme value) where the third field says so. Value and gradient must agree.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
 from lightning_contrast.functional.potential import log_potential
 from lightning_contrast.objectives import (
+    BECLR,
     CACR,
     CMIM,
     DCL,
@@ -28,6 +30,7 @@ from lightning_contrast.objectives import (
     MCL,
     MSC,
     MVDHEL,
+    PCLSR,
     AlignUniform,
     DecoupledUniformity,
     GroCo,
@@ -40,9 +43,13 @@ from lightning_contrast.objectives import (
     PolyView,
     Saunshi,
     SepCLR,
+    SimSiam,
+    SpaceEngage,
     SupCon,
     SupReMix,
+    SwAV,
     ZLoss,
+    feature_contrasts,
     pixel_contrast,
 )
 from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive
@@ -208,6 +215,58 @@ def sogclr_gradient(z: Tensor) -> Tensor:
     return 0.25 * torch.logsumexp((h / 0.25).masked_fill(~mask, -torch.inf), 1).mean()
 
 
+def beclr(z: Tensor, weight: float = 0.3) -> Tensor:
+    return BECLR(0.5, weight)([pairs(z), pairs(torch.stack([z[1], z[0]]))])
+
+
+def simsiam_with_uniformity(z: Tensor) -> Tensor:
+    """Negative cosines, and the log-mean-exp of both views' other samples."""
+    x = unit(z[:2]).flatten(0, 1)
+    other = off(N).repeat(2, 2)
+    lse = (x @ x.mT / 0.5).masked_fill(~other, -torch.inf).logsumexp((0, 1)) - math.log(2 * N * (2 * N - 2))
+    return SimSiam()([pairs(z), pairs(torch.stack([z[1], z[0]]))]) + 0.3 * lse
+
+
+def swav(z: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
+    """Three prototypes, given."""
+    loss = SwAV(3, TAU, epsilon, iterations, dim=D).double()
+    loss.prototypes.weight = torch.nn.Parameter(PROTOTYPES)
+    return loss(views(z))
+
+
+def hard_swav(z: Tensor) -> Tensor:
+    """The best assignment of equal sizes, by trying all."""
+    logit = unit(z[:2]) @ unit(PROTOTYPES).mT
+
+    def best(s: Tensor) -> Tensor:
+        of = max(set(itertools.permutations([0, 0, 1, 1, 2, 2])), key=lambda of: float(s[range(N), of].sum()))
+        return torch.tensor(of)
+
+    codes = [best(s.detach()) for s in logit]
+    return (F.cross_entropy(logit[1] / TAU, codes[0]) + F.cross_entropy(logit[0] / TAU, codes[1])) / 2
+
+
+def crowded(z: Tensor) -> Tensor:
+    """Two rows for each prototype, all drawn towards the first."""
+    return unit(PROTOTYPES)[LABEL] + 0.7 * unit(PROTOTYPES)[0] + 0.1 * z
+
+
+def equal_codes(z: Tensor) -> Tensor:
+    """Cross-entropy with codes of 1 / K."""
+    s = unit(torch.ones_like(z[0]) + 0 * z[0]) @ unit(PROTOTYPES).mT / TAU
+    return -F.log_softmax(s, dim=1).mean()
+
+
+def truth_similarity(z: Tensor) -> Tensor:
+    """Of the truth's maps to themselves, the mean over two layers."""
+    maps = [z[:2].reshape(2, 3, 4, 2), z[1:].reshape(2, 2, 3, 4)]
+    made = feature_contrasts(maps, [m[:, None] for m in maps], [m.flip(0)[:, None] for m in maps])
+    return torch.stack([c.scores().similarity[:, 0].mean() for c in made]).mean()
+
+
+PROTOTYPES = torch.randn(3, D, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
 @dataclass(frozen=True)
 class Reduction:
     slug: str
@@ -233,6 +292,29 @@ TABLE = [
     R("infonce", "all scores equal", lambda z: infonce(torch.ones_like(z) + 0 * z), math.log(N)),
     R("nt-xent", "all embeddings equal", lambda z: nt_xent(torch.ones_like(z) + 0 * z), math.log(2 * N - 1)),
     R("moco-v2", "queue empty", lambda z: InfoNCE(TAU)(pairs(z, in_batch=False)), 0.0),
+    R("beclr", "before the start epoch: simsiam plus uniformity", beclr, simsiam_with_uniformity),
+    R(
+        "beclr",
+        "lambda = 0",
+        lambda z: beclr(z, 0.0),
+        lambda z: SimSiam()([pairs(z), pairs(torch.stack([z[1], z[0]]))]),
+    ),
+    R("space-engage", "one class in the batch", lambda z: SpaceEngage()(views(z, label=0 * LABEL)), 0.0),
+    R("swav", "equal scores: codes 1/K", lambda z: swav(torch.ones_like(z) + 0 * z, 1e6), equal_codes),
+    R(
+        "swav",
+        "eps -> 0: hard equal-size assignment",
+        lambda z: swav(crowded(z), 4e-3, 400),
+        lambda z: hard_swav(crowded(z)),
+        "->",
+    ),
+    R(
+        "pcl-sr",
+        "output = truth: the similarity to it is 1 at each layer",
+        lambda z: truth_similarity(z),
+        1.0,
+    ),
+    R("pcl-sr", "one positive", lambda z: PCLSR(TAU)(pairs(z)), infonce),
     R("supcon", "own labels, 2 views", lambda z: SupCon(TAU)(views(z, label=torch.arange(N))), nt_xent),
     R(
         "supcon",

@@ -1,6 +1,7 @@
 """One callback a file."""
 
 from lightning_contrast.callbacks.callback import ContrastCallback
+from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
@@ -13,11 +14,14 @@ from lightning_contrast.callbacks.memory_queue import MemoryQueue
 from lightning_contrast.callbacks.mixed_negatives import MixedNegatives
 from lightning_contrast.callbacks.online_knn import OnlineKNN
 from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
+from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
+from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
 from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
+    "ClusteredMemory",
     "ContrastCallback",
     "Debiasing",
     "EmbeddingWriter",
@@ -31,7 +35,9 @@ __all__ = [
     "MixedNegatives",
     "OnlineKNN",
     "OnlineLinearProbe",
+    "PrototypeMemory",
     "Reembed",
+    "TeacherEmbedding",
     "TemperatureSchedule",
     "WholeFiles",
 ]

@@ -98,13 +98,19 @@ class Fifo:
         """Rows as they were saved; a ring of another size keeps the newest that fit.
 
         Raises:
-            ValueError: for another number of classes.
+            ValueError: for another number of classes, or rows that are not there; nothing is changed then.
         """
         if state["classes"] != self.classes:
             raise ValueError(f"saved with classes={state['classes']}, now classes={self.classes}: keep the number.")
         old = Fifo(state["size"], state["classes"])
         old.written = [int(n) for n in state["written"]]
         saved = {key: value.detach() for key, value in state["columns"].items()}
+        expected = old.slots * old.rings if old.rings > 1 and old.fill else old.fill
+        short = {key: len(value) for key, value in saved.items() if len(value) != expected}
+        if short or len(old.written) != old.rings or (old.fill and not saved):
+            raise ValueError(
+                f"the checkpoint's state is truncated: {old.fill} rows were written, columns have {short}."
+            )
         if not saved:
             return
         if state["size"] == self.size:

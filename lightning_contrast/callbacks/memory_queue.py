@@ -112,14 +112,17 @@ class MemoryQueue(ContrastCallback):
             return contrast
         anchors = contrast.anchors.first
         self._fifo.to(anchors.device)
-        block = self.block()
-        if block.first.shape[1:] != anchors.shape[1:]:
+        self._check_shape(contrast.anchors, f" of {contrast.name!r}")
+        return contrast.append(self.block())
+
+    def _check_shape(self, rows: Candidates, whose: str = "") -> None:
+        held = self._fifo.columns.get("z/0")
+        if held is not None and held.shape[1:] != rows.first.shape[1:]:
             raise ValueError(
-                f"MemoryQueue(name={self.name!r}) holds keys of shape {list(block.first.shape[1:])}, the anchors of "
-                f"{contrast.name!r} have {list(anchors.shape[1:])}: the checkpoint was made with another head or "
-                "encoder. Use that one, or start without the checkpoint (init_from takes its weights only)."
+                f"MemoryQueue(name={self.name!r}) holds keys of shape {list(held.shape[1:])}, the {rows.name}s{whose} "
+                f"have {list(rows.first.shape[1:])}: the checkpoint was made with another head or encoder. Use that one, or "
+                "start without the checkpoint (init_from takes its weights only)."
             )
-        return contrast.append(block)
 
     def block(self) -> Candidates:
         """The entries in use, as candidates; views of the queue, not copies."""
@@ -167,6 +170,7 @@ class MemoryQueue(ContrastCallback):
                 f"MemoryQueue(name={self.name!r}) stores {sorted(self._fifo.columns)}, but the keys now come with payload "
                 f"{sorted(keys.payload)}: every batch must have the same keys, or name them with payload=[...]."
             )
+        self._check_shape(keys)
         self._tuple = isinstance(keys.z, tuple)
         for i, leaf in enumerate(keys.leaves):
             columns[f"z/{i}"] = leaf.bfloat16() if self.dtype and leaf.is_floating_point() else leaf

@@ -1,9 +1,25 @@
-"""Small encoders, and the adapter that brings any other module under them."""
+"""Small encoders, the adapter that brings any other module under them, and teachers."""
 
 from lightning_contrast.encoders.encoder import Encoder, EncoderLike, ModuleEncoder
+from lightning_contrast.encoders.frozen import Frozen
 from lightning_contrast.encoders.mlp import MLPEncoder
 from lightning_contrast.encoders.momentum import Momentum
+from lightning_contrast.encoders.precomputed import Precomputed
 from lightning_contrast.encoders.small_cnn import SmallCNN
 from lightning_contrast.encoders.small_resnet import SmallResNet
+from lightning_contrast.encoders.snapshot import Snapshot
+from lightning_contrast.encoders.teacher import Teacher
 
-__all__ = ["Encoder", "EncoderLike", "MLPEncoder", "ModuleEncoder", "Momentum", "SmallCNN", "SmallResNet"]
+__all__ = [
+    "Encoder",
+    "EncoderLike",
+    "Frozen",
+    "MLPEncoder",
+    "ModuleEncoder",
+    "Momentum",
+    "Precomputed",
+    "SmallCNN",
+    "SmallResNet",
+    "Snapshot",
+    "Teacher",
+]

@@ -1,17 +1,15 @@
-"""A key encoder that follows the trained one by an exponential moving average."""
+"""A teacher that follows the trained network by an exponential moving average."""
 
-import copy
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, is_lazy
+from torch import nn
 
-from lightning_contrast.encoders.encoder import Encoder
+from lightning_contrast.encoders.teacher import Teacher
 
 
-class Momentum(Encoder):
+class Momentum(Teacher):
     """``theta_key <- m theta_key + (1 - m) theta`` after every optimizer step (He et al. 2020, eq. 2).
 
     It copies encoder and head when training is set up; nothing of it is trained. Buffers (BatchNorm statistics) are
@@ -36,22 +34,6 @@ class Momentum(Encoder):
         if schedule not in ("cosine", "linear"):
             raise ValueError(f"schedule={schedule!r}: use 'cosine' or 'linear'.")
         self.momentum, self.final, self.schedule = momentum, momentum if final is None else final, schedule
-        self.copied: nn.Module | None = None
-        # Layers that learn their width from a checkpoint are made anew by it, trainable.
-        self.register_load_state_dict_post_hook(lambda module, _: self.freeze())
-
-    def follow(self, online: nn.Module) -> None:
-        """Become a frozen copy of ``online``."""
-        # torch copies parameters without a shape yet, but not buffers.
-        lazy: dict[int, Any] = {id(b): UninitializedBuffer() for b in online.buffers() if is_lazy(b)}
-        self.copied = copy.deepcopy(online, lazy)
-        self.freeze()
-
-    def freeze(self) -> None:
-        """No gradient for the copy; layers that do not know their width yet are frozen once they do."""
-        for p in self.parameters():
-            if not is_lazy(p):
-                p.requires_grad_(False)
 
     def at(self, step: int, steps: float) -> float:
         """The momentum at ``step`` of ``steps``."""
@@ -61,16 +43,13 @@ class Momentum(Encoder):
         share = done if self.schedule == "linear" else (1 - math.cos(math.pi * done)) / 2
         return self.momentum + (self.final - self.momentum) * share
 
+    def after_step(self, online: nn.Module, step: int, steps: float) -> None:
+        """One step, at the momentum of now."""
+        self.update(online, self.at(step, steps))
+
     @torch.no_grad()
     def update(self, online: nn.Module, momentum: float) -> None:
         """One step towards ``online``."""
         assert self.copied is not None
         keys, ours = ([p.detach() for p in m.parameters()] for m in (self.copied, online))
         torch._foreach_lerp_(keys, ours, 1.0 - momentum)
-
-    def forward(self, x: Any) -> Tensor:
-        """Keys; no gradient flows."""
-        if self.copied is None:
-            raise RuntimeError("Momentum has nothing to follow yet: give it to ContrastiveModule(key_encoder=...).")
-        with torch.no_grad():
-            return self.copied(x)

@@ -13,7 +13,7 @@ from lightning_contrast.contrast.ready import NonFiniteError
 from lightning_contrast.contrast.ring import check_ring
 from lightning_contrast.data.batch import batch_inputs, check_batch
 from lightning_contrast.data.exact_resume import ExactResume
-from lightning_contrast.encoders import EncoderLike, Momentum
+from lightning_contrast.encoders import EncoderLike, Teacher
 from lightning_contrast.heads import HeadLike
 from lightning_contrast.modules import setup as preparation
 from lightning_contrast.modules.checks import applied, check_arguments, check_embeddings, warn_of_untrained
@@ -21,11 +21,12 @@ from lightning_contrast.modules.chunks import encode_in_chunks, joined, rows_of,
 from lightning_contrast.modules.figures import check_finite, logs_now, seen, training_figures
 from lightning_contrast.modules.inputs import Inputs, inputs_of, payload_of
 from lightning_contrast.modules.optimizers import configured_optimizers
+from lightning_contrast.modules.teachers import WithTeachers
 from lightning_contrast.objectives import InfoNCE, Objective
 from lightning_contrast.temperatures import TemperatureModule
 
 
-class ContrastiveModule(pl.LightningModule):
+class ContrastiveModule(WithTeachers):
     """Contrastive training of any encoder, in automatic optimisation.
 
     Subclasses override :meth:`embed` (from inputs to features) or :meth:`contrast` (from a batch to what is compared).
@@ -35,8 +36,8 @@ class ContrastiveModule(pl.LightningModule):
             ``ModuleEncoder`` with the import path of anything else.
         objective: ``None`` is InfoNCE at temperature 0.1.
         head: features to embeddings, trained and then thrown away; ``None`` is no head.
-        key_encoder: ``None``: both sides share ``encoder``. ``Momentum``: keys come from its moving average. Another
-            module: a second tower for the second input (image and text).
+        key_encoder: ``None``: both sides share ``encoder``. ``Momentum``: keys come from its moving average; likewise any
+            other ``Teacher``. Another module: a second tower for the second input (image and text).
         key_head: head of a second tower; ``None`` is no head.
         predictor: on top of the head, on the anchors' side only (BYOL, SimSiam, MoCo v3).
         in_batch: whether the partners of other anchors are candidates (``False`` for MoCo v2, which has its queue).
@@ -81,7 +82,7 @@ class ContrastiveModule(pl.LightningModule):
         check_arguments(self)
         self.extras = nn.ModuleDict()
         """What callbacks train; they register it in ``setup``."""
-        if isinstance(key_encoder, Momentum):
+        if isinstance(key_encoder, Teacher):
             key_encoder.follow(self._online())
         self._probing = False
         self._scored: list[tuple[Contrast, Result]] = []
@@ -107,8 +108,8 @@ class ContrastiveModule(pl.LightningModule):
         return self._chunked(path, inputs)
 
     def project_keys(self, inputs: Any) -> Tensor:
-        """Embeddings ``[N, D]`` of keys: by moving average, by the second tower, or by the shared encoder."""
-        if isinstance(self.key_encoder, Momentum):
+        """Embeddings ``[N, D]`` of keys: by a teacher, by the second tower, or by the shared encoder."""
+        if isinstance(self.key_encoder, Teacher):
             with torch.no_grad():  # nothing to differentiate: chunks only bound memory
                 return self._chunked(self.key_encoder, inputs)
         encoder = self.embed if self.key_encoder is None else self.key_encoder
@@ -124,10 +125,6 @@ class ContrastiveModule(pl.LightningModule):
         if self.chunk_size is None or rows_of(inputs) <= self.chunk_size:
             return path(inputs)
         return encode_in_chunks(path, inputs, self.chunk_size, module=self, keep=self.keep_chunks)
-
-    def _online(self) -> nn.Module:
-        """What the momentum encoder follows."""
-        return nn.Sequential(self.encoder, *([] if self.head is None else [self.head]))
 
     def _views(self, views: Sequence[Any]) -> list[Tensor]:
         """Embeddings of every view; views of equal shape share one forward pass, and one BatchNorm."""
@@ -250,10 +247,7 @@ class ContrastiveModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The step, and at once what follows it: checkpoints written later in the step already hold it."""
         super().optimizer_step(*args, **kwargs)
-        if isinstance(self.key_encoder, Momentum):
-            step = self.trainer.global_step
-            momentum = self.key_encoder.at(step, self.trainer.estimated_stepping_batches)
-            self.key_encoder.update(self._online(), momentum)
+        self.teachers_after_step()
         for module in [m for m in self.modules() if isinstance(m, TemperatureModule)]:
             module.after_step()
         warn_of_untrained(self)
@@ -280,8 +274,8 @@ class ContrastiveModule(pl.LightningModule):
         """Checks what was put together, finds widths from a real batch, loads ``init_from``."""
         preparation.check_callbacks(self)
         preparation.find_widths(self, stage)
-        if isinstance(self.key_encoder, Momentum):
-            self.key_encoder.freeze()
+        for teacher in self.teachers().values():
+            teacher.freeze()
         if stage == "fit":
             preparation.check_chunks(self)
             preparation.start_from(self)

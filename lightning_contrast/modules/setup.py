@@ -13,7 +13,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lightning_contrast.encoders import Momentum
 from lightning_contrast.modules.chunks import batch_norms
 
 if TYPE_CHECKING:
@@ -94,8 +93,9 @@ def find_widths(module: "ContrastiveModule", stage: str) -> None:
         module._probing = False
         for norm in norms:
             norm.train()
-    if unfinished and isinstance(module.key_encoder, Momentum):
-        module.key_encoder.follow(module._online())
+    if unfinished:
+        for teacher in module.teachers().values():
+            teacher.follow(module._online())
 
 
 def _first_batch(module: "ContrastiveModule", stage: str) -> Any:
@@ -153,8 +153,9 @@ def start_from(module: "ContrastiveModule") -> None:
     rank_zero_info(
         f"init_from: {len(fitting)} of {len(own)} tensors loaded" + (f"; fresh: {missing[:5]}" if missing else "")
     )
-    if isinstance(module.key_encoder, Momentum) and not any(k.startswith("key_encoder.") for k in fitting):
-        module.key_encoder.follow(module._online())
+    for name, teacher in module.teachers().items():
+        if not any(k.startswith(f"{name}.") for k in fitting):
+            teacher.follow(module._online())
 
 
 def set_orphans_aside(module: "ContrastiveModule", checkpoint: dict[str, Any]) -> None:

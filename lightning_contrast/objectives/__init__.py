@@ -3,6 +3,7 @@
 from lightning_contrast.objectives.align_uniform import AlignUniform
 from lightning_contrast.objectives.arcface import ArcFace
 from lightning_contrast.objectives.barlow_twins import BarlowTwins
+from lightning_contrast.objectives.beclr import BECLR
 from lightning_contrast.objectives.byol import BYOL
 from lightning_contrast.objectives.cacr import CACR
 from lightning_contrast.objectives.circle import Circle
@@ -29,6 +30,7 @@ from lightning_contrast.objectives.mv_cl import MVDHEL, MVInfoNCE
 from lightning_contrast.objectives.n_pairs import NPairs
 from lightning_contrast.objectives.nnclr import NNCLR
 from lightning_contrast.objectives.objective import Objective
+from lightning_contrast.objectives.pcl_sr import PCLSR, feature_contrasts
 from lightning_contrast.objectives.pixpro import PixContrast, PixPro, pixel_contrast
 from lightning_contrast.objectives.poly_view import PolyView
 from lightning_contrast.objectives.proxy_anchor import ProxyAnchor
@@ -37,14 +39,17 @@ from lightning_contrast.objectives.saunshi import Saunshi
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
 from lightning_contrast.objectives.simsiam import SimSiam
+from lightning_contrast.objectives.space_engage import SpaceEngage
 from lightning_contrast.objectives.spectral import Spectral
 from lightning_contrast.objectives.supcon import SupCon
 from lightning_contrast.objectives.supremix import SupReMix
+from lightning_contrast.objectives.swav import SwAV
 from lightning_contrast.objectives.triplet import Triplet
 from lightning_contrast.objectives.vicreg import VICReg
 from lightning_contrast.objectives.z_loss import ZLoss
 
 __all__ = [
+    "BECLR",
     "BYOL",
     "CACR",
     "CMIM",
@@ -59,6 +64,7 @@ __all__ = [
     "MSC",
     "MVDHEL",
     "NNCLR",
+    "PCLSR",
     "RINCE",
     "AlignUniform",
     "ArcFace",
@@ -85,11 +91,14 @@ __all__ = [
     "SepCLR",
     "SigLIP",
     "SimSiam",
+    "SpaceEngage",
     "Spectral",
     "SupCon",
     "SupReMix",
+    "SwAV",
     "Triplet",
     "VICReg",
     "ZLoss",
+    "feature_contrasts",
     "pixel_contrast",
 ]

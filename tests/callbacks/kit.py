@@ -75,6 +75,8 @@ def assert_resumes_exactly(tmp_path, build, callbacks, stop=5, steps=9, **kwargs
 
 def assert_equal_state(a, b, where="state"):
     if isinstance(a, torch.Tensor):
+        if a.is_floating_point():  # no number equals no number
+            a, b = a.nan_to_num(nan=1e30), b.nan_to_num(nan=1e30)
         assert torch.equal(a, b), where
     elif isinstance(a, dict):
         assert a.keys() == b.keys(), where

@@ -12,7 +12,8 @@ from tests.modules.test_processes import Sharded
 ALL = {
     "TemperatureSchedule": {"start": 0.1, "end": 0.3, "kind": "cyclic", "period": 8},
     "MemoryQueue": {"size": 100, "payload": ["index", "label"], "dtype": "bfloat16"},
-    "MemoryBank": {"momentum": 0.5, "negatives": 20},
+    "MemoryBank": {"momentum": 0.5, "negatives": 20, "scalars": ["loss"], "history": 2},
+    "PrototypeMemory": {"prototypes": 6, "assign": "sinkhorn", "every_n_epochs": 1},
     "HardNegativeRefresh": {"num_negatives": 2, "every_n_steps": 3},
     "FalseNegativeFilter": {"max_score": 0.999, "on": ["queue", "bank"]},
     "MixedNegatives": {"hardest": 16, "mixed": 8, "with_anchor": 4},
@@ -38,6 +39,7 @@ def test_from_yaml(name):
     assert type(callback) is getattr(rooms, name)
     for key, value in ALL[name].items():
         held = getattr(callback, key, value)
+        held = list(held.table) if key == "scalars" else held
         assert (list(held) if isinstance(held, tuple) else held) == value
 
 

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from lightning_contrast import Contrast, ContrastiveModule
 from lightning_contrast.callbacks import MemoryQueue
+from lightning_contrast.contrast import Candidates
 from lightning_contrast.objectives import InfoNCE, SupCon
 from tests.callbacks.kit import (
     Losses,
@@ -276,8 +277,52 @@ def test_another_dimension_is_told_before_a_step(tmp_path):
     module = moco()
     module.encoder = linear(out=8)
     module.key_encoder.follow(module._online())
-    with pytest.raises(ValueError, match=r"holds keys of shape \[16\], the anchors of 'view1->view2' have \[8\]"):
-        fit(module, [other])
+    before = other.block().z.clone()
+    for queue in (other, warming := MemoryQueue(100, warmup_steps=50)):
+        if queue is warming:  # not scored yet, so told when the first keys would be enqueued
+            warming.load_state_dict(other.state_dict())
+        with pytest.raises(ValueError, match=r"holds keys of shape \[16\], the \w+s.* have \[8\]"):
+            fit(module, [queue])
+        assert torch.equal(queue._fifo.rows()["z/0"], before), "nothing is lost"
+
+
+@pytest.mark.parametrize("classes", [None, 2])
+def test_truncated_states_are_refused_and_nothing_is_lost(classes):
+    def filled(n):
+        queue = MemoryQueue(10, classes=classes)
+        z, label = torch.randn(n, 3), torch.arange(n) % 2
+        queue._enqueue(Candidates(z, {"index": torch.arange(n), "label": label}), 0)
+        return queue
+
+    for n in (4, 30):
+        queue, state = filled(8), filled(n).state_dict()
+        before = queue.block().z.clone()
+        columns = state["columns"]
+        for bad in (
+            {**columns, "z/0": columns["z/0"][:-1]},
+            {**columns, "payload/index": columns["payload/index"][:1]},
+            {},
+        ):
+            with pytest.raises(ValueError, match="truncated"):
+                queue.load_state_dict({**state, "columns": bad})
+            assert torch.equal(queue.block().z, before)
+        queue.load_state_dict(state)
+        assert queue.fill == min(n, 10)
+
+
+def test_a_million_keys_of_half_precision():
+    """Storage as promised; a step reads views of it and copies nothing."""
+    queue = MemoryQueue(2**20, dtype="bfloat16")
+    z = torch.randn(4096, 8)
+    for step in range(260):
+        queue._enqueue(Candidates(z, {"index": torch.arange(4096) + 4096 * step}), step)
+    block = queue.block()
+    assert block.rows == 2**20
+    assert block.z.nbytes == 2**20 * 8 * 2
+    assert block.z.data_ptr() == queue._fifo.columns["z/0"].data_ptr()
+    assert int(block.payload["index"].min()) == 4096 * 4
+    state = queue.state_dict()
+    assert state["columns"]["z/0"].data_ptr() == block.z.data_ptr()
 
 
 def test_foreign_states_are_refused():

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning_contrast import ContrastiveModule, callbacks
 from lightning_contrast.data import DigitsDataModule
 from lightning_contrast.encoders import MLPEncoder, Momentum
-from lightning_contrast.objectives import InfoNCE
+from lightning_contrast.objectives import BECLR, InfoNCE
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "logged_names.md").read_text(encoding="utf-8")
@@ -35,6 +35,7 @@ LOGGING = {
         quantile=0.1,
     ),
     "MemoryBank": lambda: callbacks.MemoryBank(size=1797),
+    "PrototypeMemory": lambda: callbacks.PrototypeMemory(4, every_n_steps=1),
     "MemoryQueue": lambda: callbacks.MemoryQueue(size=64),
     "OnlineKNN": lambda: callbacks.OnlineKNN(k=3, bank_size=64),
     "OnlineLinearProbe": lambda: callbacks.OnlineLinearProbe(steps=2, bank_size=64),
@@ -58,7 +59,22 @@ def test_a_run_logs_the_listed_names(tmp_path: Path) -> None:
     found = set(trainer.logged_metrics) | set((tmp_path / "metrics.csv").read_text().splitlines()[0].split(","))
     trainer.test(module, data, verbose=False)
     found |= set(trainer.logged_metrics)
+    found |= with_its_objective()
     assert found - {"epoch", "step", ""} == LISTED
+
+
+# Callbacks of one objective, which cannot be in a run with another.
+OF_ONE_OBJECTIVE = {"ClusteredMemory": lambda: callbacks.ClusteredMemory(2, scale=4, k=1)}
+
+
+def with_its_objective() -> set[str]:
+    trainer = pl.Trainer(
+        max_steps=1, accelerator="cpu", num_sanity_val_steps=0, limit_val_batches=0, enable_progress_bar=False,
+        enable_model_summary=False, logger=False, callbacks=[make() for make in OF_ONE_OBJECTIVE.values()],
+        enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.fit(ContrastiveModule(MLPEncoder([16], 8), BECLR()), DigitsDataModule(batch_size=32))
+    return set(trainer.callback_metrics)
 
 
 def test_every_callback_that_logs_is_in_that_run() -> None:
@@ -66,7 +82,7 @@ def test_every_callback_that_logs_is_in_that_run() -> None:
         c for _, c in inspect.getmembers(callbacks, inspect.isclass) if c.__module__.startswith("lightning_contrast")
     ]
     logging = {c.__name__ for c in ours if _logs(c)}
-    assert logging == set(LOGGING)
+    assert logging == set(LOGGING) | set(OF_ONE_OBJECTIVE)
 
 
 def _logs(callback: type) -> bool:
