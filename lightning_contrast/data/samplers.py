@@ -34,10 +34,6 @@ class BatchKeys(list[int]):
         return type(self), (list(self), self.epoch, self.number)
 
 
-BatchSamplerCallable = Callable[[Any, int], "EpochBatchSampler"]
-"""From the training samples and the rows per process to the batches; in YAML a ``class_path`` with further arguments."""
-
-
 def rank_and_world() -> tuple[int, int]:
     """This process's rank and the number of processes; (0, 1) when nothing is distributed."""
     if dist.is_available() and dist.is_initialized():
@@ -108,6 +104,10 @@ class EpochBatchSampler(DistributedSampler[int]):
         self.seed, self.epoch = state["seed"], state["epoch"]
         # the next __iter__ begins this very pass again
         self._cycle, self._start = state["cycle"] - 1, state.get("batches", 0)
+
+
+BatchSamplerCallable = Callable[[Any, int], EpochBatchSampler]
+"""From the training samples and the rows per process to the batches; in YAML a ``class_path`` with further arguments."""
 
 
 class ShuffledBatchSampler(EpochBatchSampler):
