@@ -49,7 +49,9 @@ class BindingBatchSampler(EpochBatchSampler):
                 f"{self.classes} classes: raise batch_size above {self.classes / world:g}"
             )
         if len(self.labels) < rows:
-            raise ValueError(f"{len(self.labels)} samples do not fill one batch of {self.batch_size} x {world} processes")
+            raise ValueError(
+                f"{len(self.labels)} samples do not fill one batch of {self.batch_size} x {world} processes"
+            )
         return rows - self.classes
 
     def global_length(self, world: int) -> int:

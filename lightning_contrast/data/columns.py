@@ -45,9 +45,8 @@ def _find(samples: Any, name: str) -> Any:
         if isinstance(samples, (list, tuple)) and samples and all(isinstance(value, int) for value in samples):
             return torch.tensor(samples)
         return samples
-    if isinstance(samples, Mapping) or name in getattr(samples, "column_names", ()):
-        if name in samples or not isinstance(samples, Mapping):
-            return _find(samples[name], name)
+    if name in (samples if isinstance(samples, Mapping) else getattr(samples, "column_names", ())):
+        return _find(samples[name], name)
     for attribute in (name, f"{name}s", *(("targets",) if name == "label" else ())):
         values = getattr(samples, attribute, None)
         if values is not None and not callable(values):

@@ -33,9 +33,7 @@ class DistinctBatchSampler(EpochBatchSampler):
             processes.
     """
 
-    def __init__(
-        self, ids: Any, batch_size: int, by: str = "label", drop_last: bool = True, seed: int = 0
-    ) -> None:
+    def __init__(self, ids: Any, batch_size: int, by: str = "label", drop_last: bool = True, seed: int = 0) -> None:
         super().__init__(seed)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")

@@ -208,5 +208,3 @@ def test_from_yaml(tmp_path, sampler, callbacks):
     assert used.seed == 3
     for key, value in sampler.get("init_args", {}).items():
         assert getattr(used, key) == value
-
-
