@@ -99,8 +99,8 @@ class BatchMining(Reembed):
     def _rows(self, trainer: Any, index: Tensor) -> Tensor:
         """Rows of the embeddings in the order of the training samples."""
         assert self._source is not None
-        dataset, embedded = trainer.train_dataloader.dataset, self._source.dataset
-        if dataset is embedded and len(dataset) == len(index):
+        dataset: Any = trainer.train_dataloader.dataset
+        if dataset is self._source.dataset:  # embedded in this very order
             return torch.arange(len(index), device=index.device)
         own = getattr(dataset, "index", None)
         own = torch.arange(len(dataset)) if own is None else torch.as_tensor(own)
