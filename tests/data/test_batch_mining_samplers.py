@@ -193,10 +193,10 @@ class TestDistinct:
 
     def test_a_million_rows_are_fast(self):
         ids = torch.randint(600_000, (1_000_000,), generator=torch.Generator().manual_seed(0))
-        began = time.perf_counter()
+        began = time.process_time()
         sampler = DistinctBatchSampler(ids, 2048)
         assert sum(len(b) for b in sampler) == len(sampler) * 2048 > 997_000
-        assert time.perf_counter() - began < 10
+        assert time.process_time() - began < 10
 
     def test_ids_of_any_kind(self):
         texts = ["a", "b", "a", "c", "b", "d"]
