@@ -1,5 +1,6 @@
 """One callback a file."""
 
+from lightning_contrast.callbacks.batch_mining import BatchMining
 from lightning_contrast.callbacks.callback import ContrastCallback
 from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
 from lightning_contrast.callbacks.debiasing import Debiasing
@@ -21,6 +22,7 @@ from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedul
 from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
+    "BatchMining",
     "ClusteredMemory",
     "ContrastCallback",
     "Debiasing",

@@ -37,6 +37,8 @@ def known_classes() -> dict[str, type]:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from lightning_contrast.data.samplers import EpochBatchSampler
+
     found: dict[str, type] = {}
     roots: list[type] = [
         Callback,
@@ -45,6 +47,7 @@ def known_classes() -> dict[str, type]:
         Logger,
         Optimizer,
         LRScheduler,
+        EpochBatchSampler,
         torch.nn.Module,
     ]
     while roots:

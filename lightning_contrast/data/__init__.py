@@ -2,26 +2,38 @@
 
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.batch import check_batch
+from lightning_contrast.data.binding_batches import BindingBatchSampler
+from lightning_contrast.data.community_batches import CommunityBatchSampler
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.digits import DigitsDataModule
+from lightning_contrast.data.distinct_batches import DistinctBatchSampler
 from lightning_contrast.data.exact_resume import ExactResume
 from lightning_contrast.data.fashion_mnist_datamodule import FashionMNISTDataModule
 from lightning_contrast.data.image_datamodule import ImageDataModule
 from lightning_contrast.data.image_folder import ImageFolderDataModule
 from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
+from lightning_contrast.data.mined import MinedBatchSampler
+from lightning_contrast.data.neighbour_batches import NeighbourBatchSampler
+from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import TensorImages
 
 __all__ = [
+    "BindingBatchSampler",
+    "CommunityBatchSampler",
     "ContrastiveDataset",
     "DigitsDataModule",
+    "DistinctBatchSampler",
     "ExactResume",
     "FashionMNISTDataModule",
     "ImageAugmentation",
     "ImageDataModule",
     "ImageFolderDataModule",
     "MPerClassBatchSampler",
+    "MinedBatchSampler",
+    "NeighbourBatchSampler",
+    "PseudoLabelBatchSampler",
     "ResumableLoader",
     "ShuffledBatchSampler",
     "TensorImages",

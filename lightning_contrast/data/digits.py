@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
+from lightning_contrast.data.samplers import BatchSamplerCallable
 from lightning_contrast.data.tensor_images import TensorImages
 
 
@@ -37,6 +38,8 @@ class DigitsDataModule(ImageDataModule):
         drop_last: Whether training leaves out a last short batch.
         keep_input: Whether training batches have the plain ``input`` as well.
         seed: Seed of the splits, the order and the views.
+        sampler: Which batches an epoch has, a batch sampler's class; None shuffles.
+        pairs: Whether the two views are ``anchor`` and ``positive``, compared only across.
 
     Raises:
         ValueError: If a number is out of range.
@@ -55,13 +58,15 @@ class DigitsDataModule(ImageDataModule):
         drop_last: bool = True,
         keep_input: bool = False,
         seed: int = 0,
+        sampler: BatchSamplerCallable | None = None,
+        pairs: bool = False,
     ) -> None:
-        super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed)
+        super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs)
         if image_size < 8:
             raise ValueError(f"image_size must be at least 8 pixels, got {image_size}")
         self.image_size = image_size
         self.val_size = val_size
-        self.save_hyperparameters(ignore=["augmentation"], logger=False)
+        self.save_hyperparameters(ignore=["augmentation", "sampler"], logger=False)
 
     def default_augmentation(self, seed: int) -> ImageAugmentation:
         """Crops and contrast; a mirrored digit is another sign."""

@@ -9,6 +9,7 @@ from lightning_contrast.data.debian import DataNotFoundError
 from lightning_contrast.data.digits import read_digits
 from lightning_contrast.data.fashion_mnist import URL, find_fashion_mnist, read_fashion_mnist
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
+from lightning_contrast.data.samplers import BatchSamplerCallable
 from lightning_contrast.data.tensor_images import TensorImages
 
 
@@ -34,6 +35,8 @@ class FashionMNISTDataModule(ImageDataModule):
         cache_dir: Where fetched files are kept; None is ``$LIGHTNING_CONTRAST_DATA`` or
             ``~/.cache/lightning_contrast``.
         seed: Seed of split, order and views.
+        sampler: Which batches an epoch has, a batch sampler's class; None shuffles.
+        pairs: Whether the two views are ``anchor`` and ``positive``, compared only across.
 
     Raises:
         DataNotFoundError: If `root` lacks files, or nothing can be reached and `fallback` is off.
@@ -57,14 +60,16 @@ class FashionMNISTDataModule(ImageDataModule):
         url: str = URL,
         cache_dir: str | None = None,
         seed: int = 0,
+        sampler: BatchSamplerCallable | None = None,
+        pairs: bool = False,
     ) -> None:
-        super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed)
+        super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs)
         if subset is not None and subset < 1:
             raise ValueError(f"subset is a number of training images, at least 1, got {subset}")
         self.root, self.url, self.cache_dir = root, url, cache_dir
         self.val_size, self.subset, self.fallback = val_size, subset, fallback
         self.source = "not looked for yet"
-        self.save_hyperparameters(ignore=["augmentation"], logger=False)
+        self.save_hyperparameters(ignore=["augmentation", "sampler"], logger=False)
 
     def default_augmentation(self, seed: int) -> ImageAugmentation:
         """SimCLR's for small grey images."""

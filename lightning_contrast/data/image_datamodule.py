@@ -10,14 +10,19 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.normalize import Normalize
-from lightning_contrast.data.samplers import EpochBatchSampler, ShuffledBatchSampler, epoch_permutation
+from lightning_contrast.data.samplers import (
+    BatchSamplerCallable,
+    EpochBatchSampler,
+    ShuffledBatchSampler,
+    epoch_permutation,
+)
 from lightning_contrast.data.tensor_images import as_is
 
 
 class ImageDataModule(LightningDataModule):
     """Base: loaders move whole uint8 batches; views are made by `augmentation` once a batch is on the device.
 
-    - training: ``views`` (a list of `n_views` augmented inputs), ``index``, ``label`` if there are labels;
+    - training: ``views`` (a list of `n_views` augmented inputs) or a pair, ``index``, ``label`` if there are labels;
     - validation, test: the same (the views of every epoch alike) and ``input``, the image without
       augmentation;
     - predict, and :meth:`bank_dataloader` (training images for kNN and probes): ``input``, ``index``,
@@ -33,6 +38,8 @@ class ImageDataModule(LightningDataModule):
         drop_last: Whether training leaves out a last short batch.
         keep_input: Whether training batches have ``input`` as well.
         seed: Seed of split, order and views.
+        sampler: Which batches an epoch has, a batch sampler's class; None shuffles.
+        pairs: Whether the two views are ``anchor`` and ``positive``, compared only across, instead of ``views``.
 
     Raises:
         ValueError: If a number is out of range.
@@ -53,8 +60,12 @@ class ImageDataModule(LightningDataModule):
         drop_last: bool = True,
         keep_input: bool = False,
         seed: int = 0,
+        sampler: BatchSamplerCallable | None = None,
+        pairs: bool = False,
     ) -> None:
         super().__init__()
+        if pairs and n_views != 2:
+            raise ValueError(f"pairs=True makes pairs of two views, got n_views={n_views}")
         for name, value, low in (
             ("batch_size", batch_size, 1),
             ("n_views", n_views, 1),
@@ -72,6 +83,8 @@ class ImageDataModule(LightningDataModule):
         self.drop_last = drop_last
         self.keep_input = keep_input
         self.seed = seed
+        self.sampler = sampler
+        self.pairs = pairs
 
     def default_augmentation(self, seed: int) -> ImageAugmentation:
         """The augmentation when none is given."""
@@ -83,7 +96,11 @@ class ImageDataModule(LightningDataModule):
         return self.augmentation.normalize
 
     def batch_sampler(self) -> EpochBatchSampler:
-        """Which batches an epoch of training has; override for another sampler."""
+        """Which batches an epoch of training has; its seed is counted from the DataModule's."""
+        if self.sampler is not None:
+            sampler = self.sampler(self.train_set, self.batch_size)
+            sampler.seed += self.seed
+            return sampler
         size = len(self.train_set)  # type: ignore[arg-type]
         drop_last = self.drop_last and size >= self.batch_size
         return ShuffledBatchSampler(size, self.batch_size, drop_last=drop_last, seed=self.seed)
@@ -113,7 +130,7 @@ class ImageDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Makes the views on the device."""
         trainer = self.trainer
-        if "views" in batch or batch["input"].is_floating_point():
+        if "input" not in batch or batch["input"].is_floating_point():
             return batch
         training = trainer is not None and trainer.training
         epoch = trainer.current_epoch if training and trainer is not None else 0
@@ -122,9 +139,10 @@ class ImageDataModule(LightningDataModule):
         return made if trainer is None else trainer.precision_plugin.convert_input(made)
 
     def make_views(self, batch: dict[str, Any], epoch: int = 0, keep_input: bool = False) -> dict[str, Any]:
-        """``input`` uint8 ``[N, C, H, W]`` becomes ``views``; `keep_input` adds a normalised ``input``."""
+        """``input`` uint8 ``[N, C, H, W]`` becomes ``views`` or a pair; `keep_input` adds a normalised ``input``."""
         images: Tensor = batch["input"]
-        made: dict[str, Any] = {"views": self.augmentation.views(images, batch["index"], epoch, self.n_views)}
+        views = self.augmentation.views(images, batch["index"], epoch, self.n_views)
+        made: dict[str, Any] = {"anchor": views[0], "positive": views[1]} if self.pairs else {"views": views}
         made |= {key: value for key, value in batch.items() if key != "input"}
         if keep_input:
             made["input"] = self._resized(images)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.debian import DataNotFoundError
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
+from lightning_contrast.data.samplers import BatchSamplerCallable
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
@@ -79,6 +80,8 @@ class ImageFolderDataModule(ImageDataModule):
         drop_last: Whether training leaves out a last short batch.
         keep_input: Whether training batches have the plain ``input`` as well.
         seed: Seed of split, order and views.
+        sampler: Which batches an epoch has, a batch sampler's class; None shuffles.
+        pairs: Whether the two views are ``anchor`` and ``positive``, compared only across.
 
     Raises:
         DataNotFoundError: If the folder does not exist or has no images.
@@ -100,17 +103,19 @@ class ImageFolderDataModule(ImageDataModule):
         drop_last: bool = True,
         keep_input: bool = False,
         seed: int = 0,
+        sampler: BatchSamplerCallable | None = None,
+        pairs: bool = False,
     ) -> None:
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
         if image_size < 1 or (load_size is not None and load_size < 1):
             raise ValueError(f"image_size and load_size must be at least 1, got {image_size} and {load_size}")
         self.image_size = image_size
-        super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed)
+        super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs)
         self.root, self.load_size, self.channels = root, load_size or image_size, channels
         self.val_size = val_size
         self.classes: list[str] = []
-        self.save_hyperparameters(ignore=["augmentation"], logger=False)
+        self.save_hyperparameters(ignore=["augmentation", "sampler"], logger=False)
 
     def default_augmentation(self, seed: int) -> ImageAugmentation:
         """SimCLR's, at the asked size."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lightning_contrast.data.resume import seed_random_state
@@ -68,22 +69,38 @@ class ResumableLoader(DataLoader[Any]):
         self._plan.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Seed, epoch, pass, batches handed out, and the number of processes; equal on all ranks."""
-        return {**self._plan.state_dict(), "batches": self._handed_out, "world": rank_and_world()[1]}
+        """Seed, epoch, pass, batches handed out, and what a global batch is made of; equal on all ranks."""
+        rows = getattr(self._plan, "batch_size", None)
+        place = {"batches": self._handed_out, "world": rank_and_world()[1]}
+        return {**self._plan.state_dict(), **place, **({"batch_size": rows} if isinstance(rows, int) else {})}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the batches handed out; at another number of processes after the samples."""
+        """Continue after the batches handed out; with global batches of another size, after the samples.
+
+        Raises:
+            ValueError: If these samples are no whole number of batches here.
+        """
         state = dict(state)
         world = rank_and_world()[1]
-        if state["world"] != world:
-            samples = state["batches"] * state["world"]
-            if samples % world:
+        held, here = state.pop("batch_size", None), getattr(self._plan, "batch_size", None)
+        if held is None or not isinstance(here, int):
+            held = here = 1  # not known: taken to be as many as before
+        rows = here * world
+        if held * state["world"] != rows:
+            samples = state["batches"] * held * state["world"]
+            if samples % rows:
                 raise ValueError(
-                    f"the checkpoint was saved after {state['batches']} batches on {state['world']} "
-                    f"processes, which is no whole number of batches on {world}: resume from one saved at "
-                    "the end of an epoch"
+                    f"the checkpoint was saved after {state['batches']} batches on {state['world']} processes, "
+                    f"{samples} rows in all, which is no whole number of batches of {rows} on {world}: resume from one "
+                    "saved at the end of an epoch"
                 )
-            state["batches"] = samples // world
+            if state["batches"] and not self._plan.cut_from_one_order:
+                rank_zero_warn(
+                    f"{type(self._plan).__name__}: a global batch has {rows} rows now, and had "
+                    f"{held * state['world']}. The rest of this epoch is composed anew, so samples of it may come twice or "
+                    "not at all; later epochs are complete."
+                )
+            state["batches"] = samples // rows
         self._plan.load_state_dict(state)
         self._handed_out = state["batches"]
 

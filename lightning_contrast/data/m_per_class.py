@@ -1,10 +1,11 @@
 """Batches with several samples of each of several classes, for losses whose positives share a label."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
 
+from lightning_contrast.data.columns import column
 from lightning_contrast.data.samplers import EpochBatchSampler
 from lightning_contrast.functional.counter_random import hash_integers
 
@@ -17,7 +18,7 @@ class MPerClassBatchSampler(EpochBatchSampler):
     rank r takes each W-th class, so positives are on its own process too. A pure function of (seed, epoch).
 
     Args:
-        labels: Label of each sample, int64 ``[N]``.
+        labels: Label of each sample, int64 ``[N]``, or a data set that knows them.
         batch_size: Rows per process, a multiple of `m`.
         m: Samples of a class in a batch, >= 2.
         batches: Batches of an epoch; None is N / (batch_size x number of processes), at least 1.
@@ -28,9 +29,9 @@ class MPerClassBatchSampler(EpochBatchSampler):
             classes than a global batch needs.
     """
 
-    def __init__(self, labels: Tensor, batch_size: int, m: int = 2, batches: int | None = None, seed: int = 0) -> None:
+    def __init__(self, labels: Any, batch_size: int, m: int = 2, batches: int | None = None, seed: int = 0) -> None:
         super().__init__(seed)
-        labels = torch.as_tensor(labels)
+        labels = column(labels, "label")
         if labels.dim() != 1 or len(labels) == 0:
             raise ValueError(f"labels must be int64 [N] with N >= 1, got shape {list(labels.shape)}")
         if m < 2:

@@ -6,8 +6,8 @@ do the sharding themselves, so one process and N processes see the same global b
 ``r::W`` of each.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -50,6 +50,9 @@ class EpochBatchSampler(DistributedSampler[int]):
     Args:
         seed: Seed of the order, any integer.
     """
+
+    cut_from_one_order: ClassVar[bool] = False
+    """Whether batches are consecutive pieces of an order that is the same for every size of the batch."""
 
     def __init__(self, seed: int = 0) -> None:
         # not DistributedSampler.__init__: it wants to know the ranks before they exist
@@ -103,11 +106,17 @@ class EpochBatchSampler(DistributedSampler[int]):
         self._cycle, self._start = state["cycle"] - 1, state.get("batches", 0)
 
 
+BatchSamplerCallable = Callable[[Any, int], EpochBatchSampler]
+"""From the training samples and the rows per process to the batches; in YAML a ``class_path`` with further arguments."""
+
+
 class ShuffledBatchSampler(EpochBatchSampler):
     """Every sample once an epoch, in an order that is a pure function of (seed, epoch).
 
+    A subclass may put the samples in another order (:meth:`order`).
+
     Args:
-        size: Number of samples, >= 1.
+        size: Number of samples, >= 1, or anything that has so many.
         batch_size: Rows per process, >= 1; the global batch has `batch_size` x number of processes.
         shuffle: Whether to shuffle; False keeps the data set's order.
         drop_last: Whether to leave out a last short batch. When it is kept and has fewer rows than there are
@@ -118,10 +127,13 @@ class ShuffledBatchSampler(EpochBatchSampler):
         ValueError: If a number is out of range.
     """
 
+    cut_from_one_order = True
+
     def __init__(
-        self, size: int, batch_size: int, shuffle: bool = True, drop_last: bool = False, seed: int = 0
+        self, size: int | Sized, batch_size: int, shuffle: bool = True, drop_last: bool = False, seed: int = 0
     ) -> None:
         super().__init__(seed)
+        size = len(size) if isinstance(size, Sized) else size
         if size < 1:
             raise ValueError(f"size is the number of samples, at least 1, got {size}")
         if batch_size < 1:
@@ -136,10 +148,14 @@ class ShuffledBatchSampler(EpochBatchSampler):
 
     def plan(self, epoch: int, world: int) -> Iterator[Sequence[int]]:
         """Consecutive pieces of the epoch's permutation."""
-        order = epoch_permutation(self.size, self.seed, epoch) if self.shuffle else torch.arange(self.size)
         rows = self.batch_size * world
+        order = self.order(epoch, rows)
         for number in range(self.global_length(world)):
             yield order[number * rows : (number + 1) * rows].tolist()
+
+    def order(self, epoch: int, rows: int) -> Tensor:
+        """All samples, int64 ``[N]``; `rows` consecutive ones are a global batch."""
+        return epoch_permutation(self.size, self.seed, epoch) if self.shuffle else torch.arange(self.size)
 
 
 class ReplayedBatchSampler(EpochBatchSampler):
@@ -153,6 +169,8 @@ class ReplayedBatchSampler(EpochBatchSampler):
         batch_sampler: The batch sampler of a user's loader; it must end.
         seed: Seed of the order.
     """
+
+    cut_from_one_order = True  # as far as can be known
 
     def __init__(self, batch_sampler: Sampler[list[int]], seed: int = 0) -> None:
         super().__init__(seed)

@@ -1,6 +1,8 @@
 """A small convolutional network for small pictures."""
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,16 +11,29 @@ from lightning_contrast.encoders.encoder import Encoder
 
 
 class SmallCNN(Encoder):
-    """3 x 3 convolutions with BatchNorm and ReLU, all but the first with stride 2, then an averaged grid of features.
+    """3 x 3 convolutions with a norm and ReLU, all but the first with stride 2, then an averaged grid of features.
 
     Args:
         widths: channels of each convolution; every one but the first halves the resolution.
         grid: the last feature map is averaged onto ``grid x grid`` cells, so a feature keeps roughly where it was seen.
         channels: of the input; 1 for grey pictures.
+        norm: ``batch``, or ``group`` (up to 8 groups), by which a picture's features do not depend on the others: a batch
+            encoded in chunks then has exactly the gradient of the whole.
+
+    Raises:
+        ValueError: for values out of range.
     """
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 128, 128), grid: int = 2, channels: int = 1) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 64, 128, 128),
+        grid: int = 2,
+        channels: int = 1,
+        norm: Literal["batch", "group"] = "batch",
+    ) -> None:
         super().__init__()
+        if norm not in ("batch", "group"):
+            raise ValueError(f"norm={norm!r}: use 'batch' or 'group'.")
         if not widths or min(widths) < 1 or grid < 1 or channels < 1:
             raise ValueError(f"widths={tuple(widths)}, grid={grid}, channels={channels}: all must be at least 1.")
         layers: list[nn.Module] = []
@@ -26,7 +41,8 @@ class SmallCNN(Encoder):
         for i, width in enumerate(widths):
             # Strides, not max pooling: the same time, and neighbours a point better (a last map of 4 x 4, not 3 x 3).
             convolution = nn.Conv2d(before, width, 3, stride=2 if i else 1, padding=1, bias=False)
-            layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            norms = nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(math.gcd(8, width), width)
+            layers += [convolution, norms, nn.ReLU(inplace=True)]
             before = width
         self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(grid), nn.Flatten())
         self.output_dim = before * grid * grid

@@ -51,9 +51,11 @@ def check_callbacks(module: "ContrastiveModule") -> None:
 
 def check_chunks(module: "ContrastiveModule") -> None:
     """Say what chunks and accumulation mean, once."""
-    if module.chunk_size is not None and batch_norms(module.encoder):
+    parts = {name: getattr(module, name) for name in ("encoder", "head", "predictor", "key_encoder", "key_head")}
+    found = [name for name, part in parts.items() if part is not None and batch_norms(part)]
+    if module.chunk_size is not None and found:
         rank_zero_warn(
-            f"chunk_size={module.chunk_size} with BatchNorm in the encoder: statistics are taken over one chunk, not the "
+            f"chunk_size={module.chunk_size} with BatchNorm in {', '.join(found)}: statistics are taken over one chunk, not the "
             "whole batch, so results differ from chunk_size=None. GroupNorm and LayerNorm are exact."
         )
     if module.trainer.accumulate_grad_batches > 1:

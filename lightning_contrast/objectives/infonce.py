@@ -4,8 +4,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from lightning_contrast.contrast import Scores
+from lightning_contrast.contrast import Scores, Similarity
 from lightning_contrast.objectives.objective import Objective
+from lightning_contrast.temperatures import TemperatureModule
 
 
 class InfoNCE(Objective):
@@ -21,6 +22,11 @@ class InfoNCE(Objective):
         temperature: a number > 0 or a temperature module.
         similarity: ``None`` is cosine.
         symmetric: also the other direction; without effect on views, where all rows are anchors already.
+        label_smoothing: ``eps`` in [0, 1): the target is ``1 - eps + eps / M`` for the positive and ``eps / M`` for each
+            other of the ``M`` candidates (Szegedy et al. 2016, section 7).
+
+    Raises:
+        ValueError: for a smoothing out of range.
 
     Example:
         >>> import torch
@@ -34,6 +40,23 @@ class InfoNCE(Objective):
 
     form: Literal["softmax"] | None = "softmax"
 
+    def __init__(
+        self,
+        temperature: float | TemperatureModule = 0.1,
+        similarity: Similarity | None = None,
+        symmetric: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(temperature, similarity, symmetric)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing={label_smoothing}: must lie in [0, 1); 0.1 is usual.")
+        self.label_smoothing = label_smoothing
+        if label_smoothing:
+            self.form = None
+
     def rows(self, scores: Scores) -> Tensor:
-        """``logsumexp - target_sum / target_mass``, ``[n]``."""
-        return scores.logsumexp() - scores.target_sum() / scores.target_mass()
+        """``logsumexp - (1 - eps) target_sum / target_mass - eps mean(logit)``, ``[n]``."""
+        wanted = scores.target_sum() / scores.target_mass()
+        if self.label_smoothing:
+            wanted = wanted.lerp(scores.sum(lambda s: s) / scores.count(), self.label_smoothing)
+        return scores.logsumexp() - wanted

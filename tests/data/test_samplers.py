@@ -3,12 +3,40 @@ import pickle
 import pytest
 import torch
 
-from lightning_contrast.data import samplers
+from lightning_contrast.data import (
+    BindingBatchSampler,
+    CommunityBatchSampler,
+    DistinctBatchSampler,
+    NeighbourBatchSampler,
+    PseudoLabelBatchSampler,
+    samplers,
+)
 from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
 from lightning_contrast.data.samplers import BatchKeys, ShuffledBatchSampler
 
 LABELS = torch.tensor([0] * 5 + [1] * 20 + [2] * 7 + [3] * 9 + [7] * 3)
+
+
+Z = torch.randn(44, 3, generator=torch.Generator().manual_seed(0))
+
+
+def mined(make):
+    """With a table, as the callback would give it."""
+    sampler = make()
+    sampler.table = sampler.mine(Z, Z, 0)
+    return sampler
+
+
+ALL = {
+    "shuffled": lambda rows=4: ShuffledBatchSampler(44, rows),
+    "m per class": lambda rows=4: MPerClassBatchSampler(torch.arange(44) % 9, rows, m=2),
+    "neighbours": lambda rows=4: mined(lambda: NeighbourBatchSampler(44, rows, 20, 8)),
+    "communities": lambda rows=4: mined(lambda: CommunityBatchSampler(44, rows, 4, skip=2, window=6)),
+    "pseudo-labels": lambda rows=4: mined(lambda: PseudoLabelBatchSampler(44, rows, 12)),
+    "distinct": lambda rows=4: DistinctBatchSampler(torch.arange(44) // 3, rows),
+    "binding": lambda rows=6: BindingBatchSampler(LABELS, rows),
+}
 
 
 def one_epoch(sampler, epoch, rank, world, monkeypatch):
@@ -109,7 +137,7 @@ def test_batch_keys_survive_pickling():
     assert (keys, keys.epoch, keys.number) == ([3, 4], 2, 7)
 
 
-@pytest.mark.parametrize("make", [lambda: ShuffledBatchSampler(22, 4), lambda: MPerClassBatchSampler(LABELS, 4)])
+@pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 @pytest.mark.parametrize("stop", [0, 1, 3, 5])
 def test_the_loader_continues_where_it_was(make, stop):
     def loader():
@@ -130,6 +158,21 @@ def test_the_loader_continues_where_it_was(make, stop):
         assert [batch.tolist() for batch in second] == epochs[2]
 
 
+@pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+@pytest.mark.parametrize("world", [2, 3])
+def test_all_samplers_share_the_batches_of_one_process(make, world, monkeypatch):
+    """Of equal global batches; each process has its own part of every one, and equally many of them."""
+    for epoch in (0, 2):
+        whole, length = one_epoch(make(12), epoch, 0, 1, monkeypatch)
+        assert len(whole) == length > 0
+        parts = [one_epoch(make(12 // world), epoch, rank, world, monkeypatch) for rank in range(world)]
+        assert all(len(batches) == known == length for batches, known in parts)
+        for number, batch in enumerate(whole):
+            shares = [batches[number] for batches, _ in parts]
+            assert all(shares)
+            assert sorted(i for share in shares for i in share) == sorted(batch)
+
+
 def test_a_place_is_forgotten_in_another_epoch():
     loader = ResumableLoader(range(22), ShuffledBatchSampler(22, 4))
     loader.load_state_dict({"seed": 0, "epoch": 3, "cycle": 0, "batches": 2, "world": 1})
@@ -146,10 +189,23 @@ def test_another_number_of_processes():
     assert len(list(loader)) == 2
     sampler = ShuffledBatchSampler(24, 4)
     loader = ResumableLoader(range(24), sampler)
+    loader.load_state_dict({"seed": 0, "epoch": 0, "cycle": 0, "batches": 2, "world": 2, "batch_size": 2})
+    assert len(list(loader)) == 4, "the same global batches, as many of them"
+    loader.load_state_dict({"seed": 0, "epoch": 0, "cycle": 0, "batches": 1, "world": 2, "batch_size": 4})
+    assert len(list(loader)) == 4, "after the same samples"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lightning_contrast.data.loader.rank_and_world", lambda: (0, 2))
         with pytest.raises(ValueError, match="3 batches on 1 processes"):
             loader.load_state_dict({"seed": 0, "epoch": 0, "cycle": 0, "batches": 3, "world": 1})
+
+
+def test_mined_batches_of_another_size_are_composed_anew_and_it_is_said():
+    loader = ResumableLoader(range(44), ALL["neighbours"](4))
+    with pytest.warns(UserWarning, match="4 rows now, and had 8"):
+        loader.load_state_dict({"seed": 0, "epoch": 0, "cycle": 0, "batches": 2, "world": 2, "batch_size": 4})
+    assert len(list(loader)) == 11 - 4
+    loader.load_state_dict({"seed": 0, "epoch": 0, "cycle": 0, "batches": 2, "world": 2, "batch_size": 2})
+    assert len(list(loader)) == 11 - 2
 
 
 def test_make_resumable_leaves_alone_what_it_cannot_serve():

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -9,7 +10,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_contrast import ContrastiveModule, callbacks
-from lightning_contrast.data import DigitsDataModule
+from lightning_contrast.data import DigitsDataModule, NeighbourBatchSampler
 from lightning_contrast.encoders import MLPEncoder, Momentum
 from lightning_contrast.objectives import BECLR, InfoNCE
 from tests.docs.pages import ROOT
@@ -19,6 +20,7 @@ LISTED = set(re.findall(r"^\| `([^`]+)` \|", PAGE, flags=re.MULTILINE))
 
 # Every callback that logs, so that all its figures come.
 LOGGING = {
+    "BatchMining": callbacks.BatchMining,
     "FalseNegativeFilter": lambda: callbacks.FalseNegativeFilter(
         same_label=True, absolute_margin=0.1, relative_margin=0.1, max_score=0.9, min_score=-0.9, quantile=0.1, skip=1
     ),
@@ -47,7 +49,7 @@ def test_a_run_logs_the_listed_names(tmp_path: Path) -> None:
     module = ContrastiveModule(
         MLPEncoder([16], 8), InfoNCE(0.2), key_encoder=Momentum(), predictor=None, in_batch=True, both_orders=True
     )
-    data = DigitsDataModule(batch_size=32)
+    data = DigitsDataModule(batch_size=32, sampler=partial(NeighbourBatchSampler, neighbours=16, select=8))
     trainer = pl.Trainer(
         max_epochs=2, limit_train_batches=3, limit_val_batches=1, limit_test_batches=1, log_every_n_steps=1,
         accelerator="cpu", num_sanity_val_steps=0, enable_progress_bar=False, enable_model_summary=False,

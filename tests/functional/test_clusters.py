@@ -120,3 +120,9 @@ def test_transport_keeps_balance():
 def test_transport_checks():
     with pytest.raises(ValueError, match="query"):
         transported_prototypes(torch.eye(3), torch.zeros(0, 3))
+
+
+def test_kmeans_of_equal_rows():
+    centroid, cluster = kmeans(torch.ones(5, 2), 3)
+    assert cluster.shape == (5,)
+    torch.testing.assert_close(centroid, torch.full((3, 2), 0.5**0.5))

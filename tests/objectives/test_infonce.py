@@ -1,6 +1,7 @@
 """InfoNCE, NT-Xent, CLIP."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -38,6 +39,18 @@ class TestThreeViews(ObjectiveTester):
     setting, views = "views", 3
 
 
+def smoothed(logits: list[float], targets: list[float]) -> float | None:
+    """Cross-entropy with the target ``1 - eps + eps / M`` for the positive and ``eps / M`` for the others."""
+    m, eps = len(logits), 0.1
+    total = math.log(math.fsum(map(math.exp, logits)))
+    return math.fsum((eps / m + (1 - eps) * t) * (total - x) for x, t in zip(logits, targets, strict=True))
+
+
+class TestSmoothed(ObjectiveTester):
+    objective = partial(InfoNCE, label_smoothing=0.1)
+    oracle = staticmethod(smoothed)
+
+
 # The published losses, beside plain PyTorch and hand-computed numbers -------------------------------------------------
 
 
@@ -50,6 +63,28 @@ def test_by_hand() -> None:
     assert InfoNCE(1.0)(Contrast.from_pairs(eye, eye)).item() == pytest.approx(math.log(1 + math.exp(-1)))
     views = Contrast.from_views(torch.stack([eye, eye]))
     assert InfoNCE(1.0)(views).item() == pytest.approx(math.log(1 + 2 * math.exp(-1)))
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1, 0.9])
+def test_label_smoothing_is_torchs(eps: float) -> None:
+    a, b = data(2, 6, 4)
+    logits = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / 0.2
+    rows = torch.arange(6)
+    expected = sum(F.cross_entropy(s, rows, label_smoothing=eps) for s in (logits, logits.T)) / 2
+    found = InfoNCE(0.2, symmetric=True, label_smoothing=eps)(Contrast.from_pairs(a, b))
+    torch.testing.assert_close(found, expected)
+    if eps:
+        assert found > InfoNCE(0.2, symmetric=True)(Contrast.from_pairs(a, a))
+
+
+def test_label_smoothing_by_hand() -> None:
+    """Two pairs, eps 0.5: targets 0.75 and 0.25, so the loss is log(1 + e^-1) + 0.25."""
+    eye = torch.eye(2)
+    found = InfoNCE(1.0, label_smoothing=0.5)(Contrast.from_pairs(eye, eye))
+    assert found.item() == pytest.approx(math.log(1 + math.exp(-1)) + 0.25)
+    for eps in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=f"label_smoothing={eps}"):
+            InfoNCE(label_smoothing=eps)
 
 
 def test_chance_level() -> None:

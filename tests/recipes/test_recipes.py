@@ -1,14 +1,18 @@
 """Every shipped recipe: its head, its settings, and two steps of it on real pictures."""
 
 import importlib
+import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.recipes import FOLDER, methods
 from lightning_contrast.cli.trainer import ContrastiveCLI
+from lightning_contrast.modules import contrastive
+from tests.modules.test_contrastive import weights
 
 TESTS = Path(__file__).parent.parent
 COMPONENTS = {m.slug: str(m.component).rpartition(".")[2] for m in methods()}
@@ -50,15 +54,40 @@ def test_head(method):
         assert found, f"no test names {name}"
 
 
+def quick(slug, folder, *more):
+    """Small and short; what a recipe says of batches holds for other data too."""
+    data = read_arguments([f"--config={slug}"]).config["data"]["init_args"]
+    kept = [f"--data.{key}={json.dumps(data[key])}" for key in ("sampler", "pairs") if key in data]
+    return [f"--config={slug}", *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
+
+
 @pytest.mark.parametrize("slug", RECIPES)
 def test_two_steps(slug, tmp_path):
-    cli = ContrastiveCLI(args=[f"--config={slug}", *QUICK, f"--trainer.default_root_dir={tmp_path}"], run=False)
-    used = {type(part).__name__ for part in (*cli.model.modules(), *cli.trainer.callbacks)}
-    assert COMPONENTS[slug] in used
+    cli = ContrastiveCLI(args=quick(slug, tmp_path), run=False)
     before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()}
     cli.trainer.fit(cli.model, cli.datamodule)
     assert cli.trainer.global_step == 2
+    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.trainer.train_dataloader.batch_sampler)
+    used = {type(part).__name__ for part in parts}
+    assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
     after = dict(cli.model.encoder.named_parameters())
     assert any(not torch.equal(before[name], p) for name, p in after.items()), "the encoder learns"
     assert all(torch.isfinite(p).all() for p in after.values())
+
+
+def test_gradcache(tmp_path, monkeypatch):
+    """The shipped encoder, on real pictures: chunks are encoded, and training is that of the whole batch."""
+    chunks, whole = [], contrastive.encode_in_chunks
+    counted = lambda *args, **kwargs: (chunks.append(args[2]), whole(*args, **kwargs))[1]  # noqa: E731
+    monkeypatch.setattr(contrastive, "encode_in_chunks", counted)
+    found, sgd = [], ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1")
+    for size in ("null", "7"):
+        more = (f"--model.chunk_size={size}", "--trainer.precision=32-true", *sgd)
+        cli = ContrastiveCLI(args=quick("gradcache", tmp_path, *more), run=False)
+        before = weights(cli.model.encoder)
+        cli.trainer.fit(cli.model, cli.datamodule)
+        assert (weights(cli.model.encoder) - before).norm() > 0.01
+        found.append(weights(cli.model))
+    assert chunks.count(7) >= 2
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5)
