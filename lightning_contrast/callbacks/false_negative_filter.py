@@ -42,7 +42,7 @@ class FalseNegativeFilter(ContrastCallback):
         min_score: exclude where ``s < min_score``: negatives that teach nothing.
         quantile: exclude each anchor's most similar share of negatives, in (0, 1).
         skip: exclude each anchor's so many most similar negatives.
-        on: names of the blocks of candidates it speaks of, and ranks among each other; ``None`` is all.
+        blocks: names of the blocks of candidates it speaks of, and ranks among each other; ``None`` is all.
         name: in logs; two filters need two names.
         same: further keys of integer ids (a group, a duplicate's, a session's): exclude negatives of the anchor's; the
             rules are called ``same_<key>``.
@@ -65,7 +65,7 @@ class FalseNegativeFilter(ContrastCallback):
         min_score: float | None = None,
         quantile: float | None = None,
         skip: int = 0,
-        on: Sequence[str] | None = None,
+        blocks: Sequence[str] | None = None,
         name: str = "false_negatives",
         same: Sequence[str] = (),
         teacher: TableLike | None = None,
@@ -75,12 +75,12 @@ class FalseNegativeFilter(ContrastCallback):
         check_limits(absolute_margin, relative_margin, max_score, min_score, quantile)
         if skip < 0:
             raise ValueError(f"skip={skip}: must be >= 0.")
-        for argument, names in (("on", on), ("same", same), ("order", order)):
+        for argument, names in (("blocks", blocks), ("same", same), ("order", order)):
             if isinstance(names, str):
                 raise ValueError(f"{argument}={names!r}: give a list of names.")
         if teacher is not None and teacher_key is not None:
             raise ValueError(f"teacher_key={teacher_key!r} beside teacher=...: give one of the two.")
-        self.on, self.name = None if on is None else tuple(on), name
+        self.blocks, self.name = None if blocks is None else tuple(blocks), name
         self.similarity: Rule = _own
         if teacher is not None:
             self.similarity = VectorsByIndex(teacher, f"FalseNegativeFilter(name={name!r}, teacher=...)")
@@ -122,9 +122,9 @@ class FalseNegativeFilter(ContrastCallback):
         """Similarities ``[n, M]``, and which of them are known ones of negatives in the blocks it speaks of."""
         s = scores.read(self.similarity).detach()
         negative = scores.exists & (scores.target <= 0) & ~s.isnan()
-        if self.on is not None:
+        if self.blocks is not None:
             negative = negative & scores.read(
-                lambda p: torch.full(p.shape, p.block in (self.on or ()), device=s.device)
+                lambda p: torch.full(p.shape, p.block in (self.blocks or ()), device=s.device)
             )
         return s, negative
 
@@ -136,7 +136,9 @@ class FalseNegativeFilter(ContrastCallback):
     def on_contrast(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast) -> Contrast:
         """Adds the rules."""
         # A rule may speak of a block that is not there yet (a queue before its first entries).
-        on = None if self.on is None else tuple(n for n in self.on if n in {b.name for b in contrast.candidates})
+        on = (
+            None if self.blocks is None else tuple(n for n in self.blocks if n in {b.name for b in contrast.candidates})
+        )
         for rule in self.rules.values() if on is None or on else ():
             contrast = contrast.exclude(rule, on=on)
         return contrast

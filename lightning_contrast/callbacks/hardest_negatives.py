@@ -21,25 +21,25 @@ class HardestNegatives(ContrastCallback):
 
     Args:
         count: negatives kept, >= 1.
-        on: names of the blocks it speaks of and ranks among each other; ``None`` is all.
+        blocks: names of the blocks it speaks of and ranks among each other; ``None`` is all.
 
     Raises:
         ValueError: for a number below 1.
     """
 
-    def __init__(self, count: int = 256, on: Sequence[str] | None = None) -> None:
+    def __init__(self, count: int = 256, blocks: Sequence[str] | None = None) -> None:
         if count < 1:
             raise ValueError(f"count={count}: at least one negative must be kept.")
-        if isinstance(on, str):
-            raise ValueError(f"on={on!r}: give a list of names.")
-        self.count, self.on = count, None if on is None else tuple(on)
+        if isinstance(blocks, str):
+            raise ValueError(f"blocks={blocks!r}: give a list of names.")
+        self.count, self.blocks = count, None if blocks is None else tuple(blocks)
         self._rule = pair_function(statistic=self._least)(lambda pair: self._easy(pair))
 
     def _least(self, scores: Scores) -> Tensor:
         """The ``count``-th largest similarity of the negatives, ``[n]``; -inf where there are fewer."""
         ours = scores.exists & (scores.target <= 0)
-        if self.on is not None:
-            ours = ours & scores.read(lambda p: torch.full(p.shape, p.block in (self.on or ()), device=ours.device))
+        if self.blocks is not None:
+            ours = ours & scores.read(lambda p: torch.full(p.shape, p.block in (self.blocks or ()), device=ours.device))
         return skip_limit(scores.similarity.detach(), ours, self.count - 1)
 
     @staticmethod
@@ -49,5 +49,5 @@ class HardestNegatives(ContrastCallback):
 
     def on_contrast(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast) -> Contrast:
         """Excludes the easy ones."""
-        on = None if self.on is None else [n for n in self.on if n in {b.name for b in contrast.candidates}]
+        on = None if self.blocks is None else [n for n in self.blocks if n in {b.name for b in contrast.candidates}]
         return contrast if on == [] else contrast.exclude(self._rule, on=on)

@@ -36,7 +36,7 @@ class ImportanceWeights(ContrastCallback):
         minimum: weights are clipped from below, >= 0.
         maximum: and from above; large weights make noisy gradients.
         positives: whether positives are weighted in the denominator as well.
-        on: names of the blocks of candidates it speaks of; ``None`` is all.
+        blocks: names of the blocks of candidates it speaks of; ``None`` is all.
         name: in logs.
 
     Raises:
@@ -54,7 +54,7 @@ class ImportanceWeights(ContrastCallback):
         minimum: float = 0.0,
         maximum: float = math.inf,
         positives: bool = False,
-        on: Sequence[str] | None = None,
+        blocks: Sequence[str] | None = None,
         name: str = "importance",
     ) -> None:
         if (key is None) == (table is None):
@@ -65,11 +65,11 @@ class ImportanceWeights(ContrastCallback):
             raise ValueError(f"power={power}: must be a finite number.")
         if not 0 <= minimum <= maximum or maximum == 0:
             raise ValueError(f"minimum={minimum}, maximum={maximum}: need 0 <= minimum <= maximum and maximum > 0.")
-        if isinstance(on, str):
-            raise ValueError(f"on={on!r}: give a list of names.")
+        if isinstance(blocks, str):
+            raise ValueError(f"blocks={blocks!r}: give a list of names.")
         self.key, self.kind, self.power, self.positives = key, kind, float(power), positives
         self.minimum, self.maximum, self.name = float(minimum), float(maximum), name
-        self.on = None if on is None else tuple(on)
+        self.blocks = None if blocks is None else tuple(blocks)
         self.table: Tensor | None = None
         if table is not None:
             self.table = table_by_index(table, f"ImportanceWeights(name={name!r}, table=...)", width=False)
@@ -108,18 +108,18 @@ class ImportanceWeights(ContrastCallback):
 
     def on_contrast(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast) -> Contrast:
         """Adds the log-weights."""
-        blocks = [b for b in contrast.candidates if self.on is None or b.name in self.on]
+        blocks = [b for b in contrast.candidates if self.blocks is None or b.name in self.blocks]
         if not blocks:
             return contrast
         for block in blocks if self.key is not None else []:
             value = block.get(self.key or "")
             if value.device.type == "cpu":  # elsewhere asking would make the host wait
                 self._check(value, f"{self.key!r} of block {block.name!r}")
-        return contrast.add_log_weight(self._rule, on=None if self.on is None else [b.name for b in blocks])
+        return contrast.add_log_weight(self._rule, on=None if self.blocks is None else [b.name for b in blocks])
 
     def on_contrast_end(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast, loss: Tensor) -> None:
         """Logs how uneven the weights are."""
-        blocks = [b for b in contrast.candidates if self.on is None or b.name in self.on]
+        blocks = [b for b in contrast.candidates if self.blocks is None or b.name in self.blocks]
         if not logs_now(trainer) or not blocks:
             return
         one = blocks[0]

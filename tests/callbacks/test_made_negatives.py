@@ -53,7 +53,7 @@ def extras(module, name="adversarial"):
 def test_they_climb_where_the_encoder_descends():
     """One SGD step by hand: n + lr * scale * dL/dn."""
     module, adversary, record = adco(), AdversarialNegatives(size=12, scale=3.0), Losses()
-    encoder = nn.Sequential(*[m for m in module.encoder])
+    encoder = nn.Sequential(*module.encoder)
     before = [p.detach().clone() for p in encoder.parameters()]
     fit(module, [adversary, record], steps=1)
     start = F.normalize(torch.randn(12, 16, generator=torch.Generator().manual_seed(0)), dim=-1)

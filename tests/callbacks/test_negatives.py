@@ -73,11 +73,11 @@ def test_labels_and_blocks():
     contrast = Contrast.from_pairs(z, z, label=LABELS[:6] % 2)
     queue = Candidates(torch.randn(3, 4), {"label": torch.tensor([0, 1, -1])}, "queue", "replicated")
     contrast = contrast.append(queue)
-    rule = FalseNegativeFilter(same_label=True, on=["queue"])
+    rule = FalseNegativeFilter(same_label=True, blocks=["queue"])
     exists = rule.on_contrast(None, None, contrast).scores().exists
     assert exists[:, :6].all()
     assert torch.equal(exists[:, 6:], LABELS[:6, None] % 2 != torch.tensor([0, 1, -1]))
-    absent = FalseNegativeFilter(same_label=True, on=["bank"]).on_contrast(None, None, contrast)
+    absent = FalseNegativeFilter(same_label=True, blocks=["bank"]).on_contrast(None, None, contrast)
     assert absent.rules == (), "a queue that has nothing yet"
 
 
@@ -161,8 +161,8 @@ def test_ranks_by_a_teacher_leave_out_whom_it_does_not_know(rule):
 
 def test_a_teacher_in_the_payload_and_private_candidates():
     contrast, teacher = taught()
-    by_index = FalseNegativeFilter(teacher=teacher, max_score=0.1, skip=1, on=["queue", "own"])
-    by_key = FalseNegativeFilter(teacher_key="teacher", max_score=0.1, skip=1, on=["queue", "own"])
+    by_index = FalseNegativeFilter(teacher=teacher, max_score=0.1, skip=1, blocks=["queue", "own"])
+    by_key = FalseNegativeFilter(teacher_key="teacher", max_score=0.1, skip=1, blocks=["queue", "own"])
     ids = torch.tensor([[6, 7], [8, 9], [5, 6], [7, 8], [9, 5]])
     contrast = contrast.replace(candidates=contrast.candidates[:1]).append(
         Candidates(torch.randn(5, 2, 4), {"index": ids, "teacher": 2 * teacher[ids]}, name="own", where="private")
@@ -303,7 +303,7 @@ def test_logs_what_was_removed(module):
         (lambda: FalseNegativeFilter(max_score=0.1, min_score=0.2), "min_score=0.2"),
         (lambda: FalseNegativeFilter(quantile=1.0), "quantile=1.0"),
         (lambda: FalseNegativeFilter(skip=-1), "skip=-1"),
-        (lambda: FalseNegativeFilter(skip=1, on="queue"), "list of names"),
+        (lambda: FalseNegativeFilter(skip=1, blocks="queue"), "list of names"),
         (lambda: FalseNegativeFilter(skip=1, same="group"), "list of names"),
         (lambda: FalseNegativeFilter(skip=1, order=["max_score"]), "each of the rules given once"),
         (lambda: HardnessWeighting(-1), "beta=-1"),

@@ -92,7 +92,7 @@ def test_payload_and_table_agree_on_every_path(path, tmp_path):
 
 
 def test_importance_resumes_and_logs(tmp_path):
-    make = lambda: [MemoryQueue(50), ImportanceWeights(table=torch.arange(128) / 64, on=["queue"])]  # noqa: E731
+    make = lambda: [MemoryQueue(50), ImportanceWeights(table=torch.arange(128) / 64, blocks=["queue"])]  # noqa: E731
     assert_resumes_exactly(tmp_path, moco, make)
     t = fit(simclr(), [ImportanceWeights(table=torch.full((128,), 2.0))], steps=1, log_every_n_steps=1)
     assert t.callback_metrics["importance/mean"] == 2
@@ -112,7 +112,7 @@ def test_importance_on_two_processes(tmp_path):
         (lambda: ImportanceWeights("w", kind="odds"), "kind='odds'"),
         (lambda: ImportanceWeights("w", minimum=2, maximum=1), "minimum=2"),
         (lambda: ImportanceWeights("w", power=math.inf), "power=inf"),
-        (lambda: ImportanceWeights("w", on="queue"), "list of names"),
+        (lambda: ImportanceWeights("w", blocks="queue"), "list of names"),
         (lambda: ImportanceWeights(table=torch.tensor([1.0, -1.0])), "the table holds -1.0"),
         (
             lambda: ImportanceWeights(table=torch.tensor([1.0, 0.0]), kind="propensity"),
@@ -121,7 +121,7 @@ def test_importance_on_two_processes(tmp_path):
         (lambda: ImportanceWeights(table=torch.ones(2, 2)), r"must be \[N\]"),
         (lambda: weighed([1.0, -2.0, 1.0]), "'w' of block 'queue' holds -2.0"),
         (lambda: HardestNegatives(0), "count=0"),
-        (lambda: HardestNegatives(2, on="queue"), "list of names"),
+        (lambda: HardestNegatives(2, blocks="queue"), "list of names"),
         (lambda: fit(simclr(), [ImportanceWeights("w"), ImportanceWeights("w")]), "both called 'importance'"),
     ],
 )
@@ -156,19 +156,19 @@ def test_blocks_are_ranked_among_each_other():
     z = torch.eye(3, dtype=torch.float64)
     contrast = Contrast.from_pairs(z[:2], z[:2])  # in the batch: one negative of similarity 0
     contrast = contrast.append(Candidates(-z, name="queue", where="replicated"))
-    exists = HardestNegatives(1, on=["queue"]).on_contrast(None, None, contrast).scores().exists
+    exists = HardestNegatives(1, blocks=["queue"]).on_contrast(None, None, contrast).scores().exists
     assert exists[:, :2].all(), "the batch is not spoken of"
     assert exists[:, 2:].tolist() == [[False, True, True], [True, False, True]], "equals of the last one stay"
-    skip = FalseNegativeFilter(skip=2, on=["queue"]).on_contrast(None, None, contrast).scores().exists
+    skip = FalseNegativeFilter(skip=2, blocks=["queue"]).on_contrast(None, None, contrast).scores().exists
     assert skip[:, :2].all()
     assert skip[:, 2:].tolist() == [[True, False, False], [False, True, False]], "ranked without the batch"
-    assert HardestNegatives(1, on=["bank"]).on_contrast(None, None, contrast) is contrast
+    assert HardestNegatives(1, blocks=["bank"]).on_contrast(None, None, contrast) is contrast
 
 
 def dual(m, q, k, queue, tau=0.2):
     contrast = Contrast.from_pairs(q, k, in_batch=False)
     contrast = contrast.append(Candidates(queue, name="queue", where="replicated"))
-    return InfoNCE(tau)(HardestNegatives(m, on=["queue"]).on_contrast(None, None, contrast))
+    return InfoNCE(tau)(HardestNegatives(m, blocks=["queue"]).on_contrast(None, None, contrast))
 
 
 def test_dual_view_filtering():
@@ -193,6 +193,6 @@ def test_dual_view_filtering():
 
 def test_hardest_on_two_processes_and_resumed(tmp_path):
     build = lambda: moco(both_orders=True)  # noqa: E731
-    make = lambda: [MemoryQueue(60), HardestNegatives(10, on=["queue"])]  # noqa: E731
+    make = lambda: [MemoryQueue(60), HardestNegatives(10, blocks=["queue"])]  # noqa: E731
     assert_two_processes_train_as_one(tmp_path, build, make, steps=5)
     assert_resumes_exactly(tmp_path, build, make)

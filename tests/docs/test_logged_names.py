@@ -25,7 +25,9 @@ LOGGING = {
     ),
     "GeometryMonitor": callbacks.GeometryMonitor,
     "HardNegativeRefresh": lambda: callbacks.HardNegativeRefresh(num_negatives=2, same_label=True),
-    "ImportanceWeights": lambda: callbacks.ImportanceWeights("label", kind="log_weight", maximum=2.0, on=["positive"]),
+    "ImportanceWeights": lambda: callbacks.ImportanceWeights(
+        "label", kind="log_weight", maximum=2.0, blocks=["positive"]
+    ),
     "MemoryBank": lambda: callbacks.MemoryBank(size=1797),
     "MemoryQueue": lambda: callbacks.MemoryQueue(size=64),
     "NoiseNegatives": lambda: callbacks.NoiseNegatives(count=8),
