@@ -18,6 +18,7 @@ from lightning_contrast.callbacks.noise_negatives import NoiseNegatives
 from lightning_contrast.callbacks.online_knn import OnlineKNN
 from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
 from lightning_contrast.callbacks.reembed import Reembed
+from lightning_contrast.callbacks.stage_clusters import StageClusters
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
 from lightning_contrast.callbacks.whole_files import WholeFiles
 
@@ -40,6 +41,7 @@ __all__ = [
     "OnlineKNN",
     "OnlineLinearProbe",
     "Reembed",
+    "StageClusters",
     "TemperatureSchedule",
     "WholeFiles",
 ]

@@ -33,7 +33,9 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
     if scores.dim() != 2 or not scores.is_floating_point():
         raise ValueError(f"sinkhorn: scores must be a floating matrix [B, K], got {scores.dtype} {list(scores.shape)}.")
     if not epsilon > 0 or iterations < 1:
-        raise ValueError(f"epsilon={epsilon}, iterations={iterations}: need epsilon > 0 (0.05) and iterations >= 1 (3).")
+        raise ValueError(
+            f"epsilon={epsilon}, iterations={iterations}: need epsilon > 0 (0.05) and iterations >= 1 (3)."
+        )
     b, k = scores.shape
     log_q = scores.detach().to(torch.promote_types(scores.dtype, torch.float32)) / epsilon
     if not b:

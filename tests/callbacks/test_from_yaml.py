@@ -20,6 +20,7 @@ ALL = {
     "NoiseNegatives": {"count": 12, "ascent": 1, "beta": 0.01},
     "ImportanceWeights": {"key": "label", "kind": "log_weight", "maximum": 1.5, "blocks": ["queue"]},
     "HardestNegatives": {"count": 60, "blocks": ["queue", "bank"]},
+    "StageClusters": {"clusters": 3, "stages": 2},
     "MixedNegatives": {"hardest": 16, "mixed": 8, "with_anchor": 4},
     "HardnessWeighting": {"beta": 0.5},
     "Debiasing": {"tau_plus": 0.05},

@@ -31,6 +31,7 @@ LOGGING = {
     "MemoryBank": lambda: callbacks.MemoryBank(size=1797),
     "MemoryQueue": lambda: callbacks.MemoryQueue(size=64),
     "NoiseNegatives": lambda: callbacks.NoiseNegatives(count=8),
+    "StageClusters": lambda: callbacks.StageClusters(clusters=3, stages=2),
     "OnlineKNN": lambda: callbacks.OnlineKNN(k=3, bank_size=64),
     "OnlineLinearProbe": lambda: callbacks.OnlineLinearProbe(steps=2, bank_size=64),
 }
