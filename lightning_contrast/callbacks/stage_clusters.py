@@ -1,17 +1,19 @@
 """Training in stages, each within the clusters of what was learnt before (MCL)."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.func import functional_call
 
 from lightning_contrast.callbacks.callback import logs_now, refuse_twins
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast import Contrast, Pair, pair_function
 from lightning_contrast.functional.kmeans import kmeans
 from lightning_contrast.functional.mixed_radix import join_stages, mixed_radix
+
+_STATE = ("stage", "label", "clusters", "encoders")
 
 
 class StageClusters(Reembed):
@@ -20,9 +22,9 @@ class StageClusters(Reembed):
     A sample's pseudo-label is the tuple of its clusters in all stages so far, and pairs of different pseudo-labels are
     excluded: what has been learnt cannot tell an anchor from its negatives any more, so that something else must be (Zhang
     et al. 2024, MCL). For any objective, batch, or queue, by ``index``; samples without a cluster (validation) and
-    candidates that are no sample stay. The encoder goes on from stage to stage. The encoder at the end of each stage is
-    kept, frozen, in ``pl_module.extras[name]``, and :meth:`features` joins all stages, the method's representation; the
-    module's own ``embed`` is the last stage alone. One cluster is ordinary training.
+    candidates that are no sample stay. The encoder goes on from stage to stage; its weights at the end of each are kept in
+    this callback's state, and :meth:`features` joins all stages, the method's representation. The module's own ``embed`` is
+    the last stage alone. One cluster is ordinary training.
 
     Logs ``<name>/stage`` (from 0), ``<name>/clusters`` (pseudo-labels in use) and ``<name>/largest`` (the largest one's
     share of the samples).
@@ -32,7 +34,7 @@ class StageClusters(Reembed):
         stages: in all, >= 1; the last one is not clustered.
         every_n_epochs: epochs of a stage, >= 1.
         seed: of the clusters' first centroids.
-        name: in logs and ``extras``.
+        name: in logs.
 
     Raises:
         ValueError: for values out of range; before training for data without length, items or index.
@@ -48,15 +50,14 @@ class StageClusters(Reembed):
         self.label: Tensor | None = None
         """Pseudo-label of each index, ``[size]``; -1 where there is none."""
         self.stage = 0
+        self.encoders: list[dict[str, Tensor]] = []
+        """Weights of the encoder at the end of each stage so far."""
         self._rule = pair_function(swappable=True)(lambda pair: self._other(pair))
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Makes room for the encoders of earlier stages."""
         super().setup(trainer, pl_module, stage)
         refuse_twins(self, trainer, self.name, "give each its own name=...")
-        if self.name not in pl_module.extras:
-            copies = nn.ModuleList([copy.deepcopy(pl_module.encoder) for _ in range(self.stages - 1)])
-            pl_module.extras[self.name] = copies.requires_grad_(False)
 
     @torch.no_grad()
     def receive(self, trainer: Any, pl_module: Any, data: dict[str, Tensor]) -> None:
@@ -72,7 +73,7 @@ class StageClusters(Reembed):
         before = torch.zeros_like(cluster) if self.label is None else self.label.to(index.device)[index]
         label = torch.full((int(index.max()) + 1,), -1, dtype=torch.int64, device=index.device)
         label[index] = mixed_radix([before, cluster], [self.clusters**self.stage, self.clusters])
-        pl_module.extras[self.name][self.stage].load_state_dict(pl_module.encoder.state_dict())
+        self.encoders.append({k: v.detach().clone() for k, v in pl_module.encoder.state_dict().items()})
         self.label, self.stage = label, self.stage + 1
 
     def on_contrast(self, trainer: Any, pl_module: Any, contrast: Contrast) -> Contrast:
@@ -98,7 +99,7 @@ class StageClusters(Reembed):
             pl_module: the module that was trained with this callback.
             inputs: what its encoder takes.
         """
-        earlier = [encoder(inputs) for encoder in list(pl_module.extras[self.name])[: self.stage]]
+        earlier = [functional_call(pl_module.encoder, weights, (inputs,)) for weights in self.encoders]
         return join_stages([*earlier, pl_module.embed(inputs)])
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -114,8 +115,8 @@ class StageClusters(Reembed):
         pl_module.log_dict(figures)
 
     def state_dict(self) -> dict[str, Any]:
-        """Stage and pseudo-labels; the encoders are the module's."""
-        return {**super().state_dict(), "stage": self.stage, "label": self.label, "clusters": self.clusters}
+        """Stage, pseudo-labels, and the encoders of earlier stages."""
+        return {**super().state_dict(), **{key: getattr(self, key) for key in _STATE}}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """As saved.
@@ -123,7 +124,7 @@ class StageClusters(Reembed):
         Raises:
             ValueError: for another's state, or another number of clusters.
         """
-        absent = {"stage", "label", "clusters"} - set(state_dict)
+        absent = set(_STATE) - set(state_dict)
         if absent:
             raise ValueError(f"StageClusters: the checkpoint's state lacks {sorted(absent)}, so it is another's.")
         if state_dict["clusters"] != self.clusters or state_dict["stage"] >= self.stages:
@@ -131,5 +132,6 @@ class StageClusters(Reembed):
                 f"StageClusters(clusters={self.clusters}, stages={self.stages}): the checkpoint has "
                 f"{state_dict['clusters']} clusters and is in stage {state_dict['stage']}: keep both arguments."
             )
-        super().load_state_dict({k: v for k, v in state_dict.items() if k not in ("stage", "label", "clusters")})
+        super().load_state_dict({k: v for k, v in state_dict.items() if k not in _STATE})
         self.stage, self.label = int(state_dict["stage"]), state_dict["label"]
+        self.encoders = list(state_dict["encoders"])
