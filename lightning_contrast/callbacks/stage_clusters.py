@@ -99,7 +99,10 @@ class StageClusters(Reembed):
             pl_module: the module that was trained with this callback.
             inputs: what its encoder takes.
         """
-        earlier = [functional_call(pl_module.encoder, weights, (inputs,)) for weights in self.encoders]
+        earlier = []
+        for weights in self.encoders:
+            here = {key: value.to(pl_module.device) for key, value in weights.items()}
+            earlier.append(functional_call(pl_module.encoder, here, (inputs,)))
         return join_stages([*earlier, pl_module.embed(inputs)])
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
