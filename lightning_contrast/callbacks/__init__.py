@@ -2,6 +2,7 @@
 
 from lightning_contrast.callbacks.adversarial_negatives import AdversarialNegatives
 from lightning_contrast.callbacks.callback import ContrastCallback
+from lightning_contrast.callbacks.centre_of_features import CentreOfFeatures
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
@@ -24,6 +25,7 @@ from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
     "AdversarialNegatives",
+    "CentreOfFeatures",
     "ContrastCallback",
     "Debiasing",
     "EmbeddingWriter",

@@ -1,6 +1,7 @@
 """Fashion-MNIST as a DataModule."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 
@@ -9,7 +10,7 @@ from lightning_contrast.data.debian import DataNotFoundError
 from lightning_contrast.data.digits import read_digits
 from lightning_contrast.data.fashion_mnist import URL, find_fashion_mnist, read_fashion_mnist
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
-from lightning_contrast.data.long_tail import long_tailed
+from lightning_contrast.data.long_tail import long_tailed, rows_of_classes
 from lightning_contrast.data.tensor_images import TensorImages
 
 
@@ -26,6 +27,7 @@ class FashionMNISTDataModule(ImageDataModule):
         subset: How many training images to use (seeded choice, validation apart); None is all.
         imbalance: Ratio of the largest training class to the smallest, >= 1: sizes fall exponentially from
             class 0 to class 9 (seeded choice); validation and test stay balanced. None leaves all samples.
+        classes: Train on images of these classes only (one-class learning); validation and test keep all.
         n_views: Views of each sample.
         augmentation: Makes the views; None is SimCLR's for grey images.
         num_workers: Worker processes; not worth it, the images are in memory.
@@ -52,6 +54,7 @@ class FashionMNISTDataModule(ImageDataModule):
         val_size: int | float = 5000,
         subset: int | None = None,
         imbalance: float | None = None,
+        classes: Sequence[int] | None = None,
         n_views: int = 2,
         augmentation: ImageAugmentation | None = None,
         num_workers: int = 0,
@@ -70,7 +73,7 @@ class FashionMNISTDataModule(ImageDataModule):
                 f"imbalance is the ratio of the largest class to the smallest, a number >= 1, got {imbalance}"
             )
         self.root, self.url, self.cache_dir = root, url, cache_dir
-        self.imbalance = imbalance
+        self.imbalance, self.classes = imbalance, classes
         self.val_size, self.subset, self.fallback = val_size, subset, fallback
         self.source = "not looked for yet"
         self.save_hyperparameters(ignore=["augmentation"], logger=False)
@@ -109,6 +112,8 @@ class FashionMNISTDataModule(ImageDataModule):
             test_images, test_labels = read_fashion_mnist(folder, train=False)
             val_size = self.val_size
         kept, held = split_indices(len(images), val_size, self.seed)
+        if self.classes is not None:
+            kept = rows_of_classes(labels, kept, self.classes)
         if self.imbalance is not None:
             kept = kept[long_tailed(labels[kept], self.imbalance, self.seed)]
         if self.subset is not None and self.subset < len(kept):

@@ -1,4 +1,6 @@
-"""A training split whose classes are exponentially imbalanced."""
+"""Training splits with few samples of some classes, or none."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -43,3 +45,23 @@ def long_tailed(labels: Tensor, ratio: float, seed: int = 0) -> Tensor:
         members = (inverse == c).nonzero()[:, 0]
         kept.append(members[torch.randperm(len(members), generator=generator)[:count]])
     return torch.cat(kept).sort().values
+
+
+def rows_of_classes(labels: Tensor, rows: Tensor, classes: Sequence[int]) -> Tensor:
+    """Those of the rows whose label is one of these.
+
+    Args:
+        labels: int64 ``[N]``.
+        rows: int64 ``[M]``, into the labels.
+        classes: at least one.
+
+    Raises:
+        ValueError: if no row has one of them, or a class has none.
+    """
+    absent = sorted(set(classes) - set(labels[rows].tolist()))
+    if absent or not classes:
+        raise ValueError(
+            f"classes={list(classes)}: there is no training image of {absent or 'no class'}; the labels run from "
+            f"{int(labels.min())} to {int(labels.max())}."
+        )
+    return rows[torch.isin(labels[rows], torch.tensor(list(classes)))]

@@ -68,3 +68,13 @@ def test_fashion_mnist():
     fewer = FashionMNISTDataModule(imbalance=100, subset=500)
     fewer.setup()
     assert set(fewer.train_set.index.tolist()) <= set(data.train_set.index.tolist())
+
+
+def test_one_class():
+    data = DigitsDataModule(classes=[3, 7])
+    data.setup()
+    assert set(data.train_set.labels.tolist()) == {3, 7}
+    assert set(data.test_set.labels.tolist()) == set(range(10))
+    for classes in ([], [3, 12]):
+        with pytest.raises(ValueError, match=r"classes=\["):
+            DigitsDataModule(classes=classes).setup()
