@@ -15,6 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_contrast.callbacks import (
+    FalseNegativeFilter,
+    HardestNegatives,
+    HardnessWeighting,
+    ImportanceWeights,
+)
 from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
 from lightning_contrast.functional.potential import log_potential
@@ -54,6 +60,7 @@ from lightning_contrast.objectives import (
 )
 from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive
 from lightning_contrast.targets import SameLabel
+from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 
 N, D = 6, 4
 TAU = 0.3
@@ -204,6 +211,11 @@ def outputs(z: Tensor) -> Tensor:
     return z[0, 0]
 
 
+def after(callback: Any, contrast: Contrast) -> Contrast:
+    """What a callback makes of it."""
+    return callback.on_contrast(None, None, contrast)
+
+
 def sogclr_gradient(z: Tensor) -> Tensor:
     """tau times the decoupled loss over both views' other samples."""
     x = unit(z[:2]).flatten(0, 1)
@@ -340,6 +352,53 @@ TABLE = [
     ),
     R("mcl", "one cluster", lambda z: MCL(TAU)(pairs(z, cluster=torch.zeros(N).long())), infonce),
     R("mochi", "s = s' = 0", lambda z: InfoNCE(TAU)(mixed(z)), lambda z: InfoNCE(TAU)(moco(z))),
+    R(
+        "moco-dual-hnf",
+        "m = queue size, lambda = 1",
+        lambda z: InfoNCE(TAU)(after(HardestNegatives(N, ["queue"]), moco(z))),
+        lambda z: InfoNCE(TAU)(moco(z)),
+    ),
+    R(
+        "moco-dual-hnf",
+        "fewer entries: at most MoCo",
+        lambda z: InfoNCE(TAU)(after(HardestNegatives(2, ["queue"]), moco(z))),
+        lambda z: InfoNCE(TAU)(moco(z)),
+        "<=",
+    ),
+    R(
+        "mm-hns-har",
+        "beta = 0, tau+ = 0",
+        lambda z: InfoNCE(TAU)(after(HardnessWeighting(0.0), pairs(z))),
+        infonce,
+    ),
+    R(
+        "dclr",
+        "phi > 1, r = 0",
+        lambda z: InfoNCE(TAU)(after(FalseNegativeFilter(teacher=EYE, max_score=1.1), pairs(z, index=torch.arange(N)))),
+        infonce,
+    ),
+    R(
+        "dclr",
+        "phi = -1, r = 0",
+        lambda z: InfoNCE(TAU)(
+            after(FalseNegativeFilter(teacher=EYE, max_score=-1.1), pairs(z, index=torch.arange(N)))
+        ),
+        0.0,
+    ),
+    R(
+        "importance weights",
+        "power = 0",
+        lambda z: InfoNCE(TAU)(after(ImportanceWeights("w", power=0.0), pairs(z, w=torch.arange(N) + 1.0))),
+        infonce,
+    ),
+    R(
+        "per-pair temperature",
+        "one group",
+        lambda z: InfoNCE(PerPair(1, initial=1.0))(pairs(z, label=0 * LABEL)),
+        lambda z: infonce(z, 1.0),
+    ),
+    R("per-head temperature", "one head", lambda z: InfoNCE(PerHead({"anchor->positive": TAU}))(pairs(z)), infonce),
+    R("learnable temperature", "as it starts", lambda z: infonce(z, Learnable(1.0)), lambda z: infonce(z, 1.0)),
     R(
         "supremix",
         "w = 1, no mixtures, integer labels",

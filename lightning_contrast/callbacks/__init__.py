@@ -1,28 +1,36 @@
 """One callback a file."""
 
+from lightning_contrast.callbacks.adversarial_negatives import AdversarialNegatives
 from lightning_contrast.callbacks.batch_mining import BatchMining
 from lightning_contrast.callbacks.callback import ContrastCallback
+from lightning_contrast.callbacks.centre_of_features import CentreOfFeatures
 from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
 from lightning_contrast.callbacks.geometry_monitor import GeometryMonitor
 from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefresh
+from lightning_contrast.callbacks.hardest_negatives import HardestNegatives
 from lightning_contrast.callbacks.hardness_weighting import HardnessWeighting
+from lightning_contrast.callbacks.importance_weights import ImportanceWeights
 from lightning_contrast.callbacks.last_checkpoint import LastCheckpoint
 from lightning_contrast.callbacks.memory_bank import MemoryBank
 from lightning_contrast.callbacks.memory_queue import MemoryQueue
 from lightning_contrast.callbacks.mixed_negatives import MixedNegatives
+from lightning_contrast.callbacks.noise_negatives import NoiseNegatives
 from lightning_contrast.callbacks.online_knn import OnlineKNN
 from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
 from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
+from lightning_contrast.callbacks.stage_clusters import StageClusters
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
 from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
+    "AdversarialNegatives",
     "BatchMining",
+    "CentreOfFeatures",
     "ClusteredMemory",
     "ContrastCallback",
     "Debiasing",
@@ -30,15 +38,19 @@ __all__ = [
     "FalseNegativeFilter",
     "GeometryMonitor",
     "HardNegativeRefresh",
+    "HardestNegatives",
     "HardnessWeighting",
+    "ImportanceWeights",
     "LastCheckpoint",
     "MemoryBank",
     "MemoryQueue",
     "MixedNegatives",
+    "NoiseNegatives",
     "OnlineKNN",
     "OnlineLinearProbe",
     "PrototypeMemory",
     "Reembed",
+    "StageClusters",
     "TeacherEmbedding",
     "TemperatureSchedule",
     "WholeFiles",

@@ -14,6 +14,7 @@ from lightning_contrast.contrast import Contrast, Pair, Scores, Similarity
 from lightning_contrast.contrast.similarity import Embedding
 from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.spectrum import effective_rank
+from lightning_contrast.regularisers import Regularised
 
 COLLAPSED = 0.98  # squared length of the mean unit vector, which is the mean cosine of two rows
 ENTRIES = 2**15  # scores to look at; figures of the embeddings themselves take the whole sample
@@ -87,6 +88,8 @@ class GeometryMonitor(ContrastCallback):
         columns = max(1, sum(b.rows for b in contrast.candidates))
         some = some_anchors(contrast, min(self.sample, max(16, ENTRIES // columns)))
         out = _of_scores(some)
+        if isinstance(objective, Regularised):  # its terms compare whole batches
+            objective = objective.objective
         if objective.reduction == "rows":
             alike = some.replace(similarity=AllAlike(), exchange="none")
             out["chance"] = objective.evaluate(alike).loss

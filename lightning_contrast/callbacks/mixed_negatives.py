@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_contrast.callbacks.callback import ContrastCallback, refuse_twins
+from lightning_contrast.callbacks.nobody import nobodys
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
 from lightning_contrast.functional.counter_random import counter_uniform
 
@@ -104,11 +105,4 @@ class MixedNegatives(ContrastCallback):
         z = torch.cat([pairs, with_anchor], dim=1)
         # An anchor with nothing to mix gets its own index, so that its mixtures do not exist.
         index = torch.where(usable > 0, -1, anchors.get("index")[:, None]).expand(z.shape[:2])
-        nobody = {
-            k: torch.full_like(v[:1, None], -1).expand(z.shape[:2]) for k, v in source.payload.items() if _is_id(v)
-        }
-        return Candidates(z, {**nobody, "index": index}, name=self.name, where="private")
-
-
-def _is_id(value: Tensor) -> bool:
-    return value.dim() == 1 and not value.is_floating_point() and value.dtype != torch.bool
+        return Candidates(z, {**nobodys(source, z.shape[:2]), "index": index}, name=self.name, where="private")

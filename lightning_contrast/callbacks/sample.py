@@ -2,7 +2,10 @@
 
 import math
 
-from lightning_contrast.contrast import Contrast
+import torch
+from torch import Tensor
+
+from lightning_contrast.contrast import Contrast, Scores
 
 
 def some_anchors(contrast: Contrast, rows: int, entries: int = 2**20) -> Contrast:
@@ -26,3 +29,18 @@ def some_anchors(contrast: Contrast, rows: int, entries: int = 2**20) -> Contras
             block = block.map(lambda t, keep=keep: t[:keep])  # type: ignore[misc]
         blocks.append(block)
     return contrast.replace(anchors=contrast.anchors.map(lambda t: t[:rows]), candidates=tuple(blocks))
+
+
+@torch.no_grad()
+def hardest_of(contrast: Contrast, name: str) -> Tensor | None:
+    """Mean, over some anchors, of the largest similarity in the block of that name, 0-d; ``None`` without the block.
+
+    Args:
+        contrast: exchanged and prepared.
+        name: of the block.
+    """
+    blocks = tuple(b for b in contrast.candidates if b.name == name and b.rows)
+    if not blocks or not contrast.anchors.rows:
+        return None
+    few = some_anchors(contrast.replace(candidates=blocks), 64, 2**17)
+    return Scores(few, ()).similarity.float().amax(1).mean()

@@ -48,6 +48,9 @@ class ImageAugmentation(nn.Module):
         channels_last: Whether the result is in channels-last memory order (faster convolutions on CPUs and
             GPUs).
         seed: Seed of all numbers.
+        shared_from: Views of this number and above share their numbers within a chunk, as CARE wants it; None:
+            no view does.
+        chunk: Consecutive rows of a batch that share them, >= 1.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -83,8 +86,15 @@ class ImageAugmentation(nn.Module):
         std: Sequence[float] | None = None,
         channels_last: bool = True,
         seed: int = 0,
+        shared_from: int | None = None,
+        chunk: int = 16,
     ) -> None:
         super().__init__()
+        if chunk < 1 or (shared_from is not None and shared_from < 0):
+            raise ValueError(
+                f"chunk must be at least 1 and shared_from at least 0 (or None), got {chunk}, {shared_from}"
+            )
+        self.shared_from, self.chunk = shared_from, chunk
         for name, value in {
             "flip": flip, "color": color, "grey": grey, "blur": blur, "solarize": solarize, "erase": erase,
             "brightness": brightness, "contrast": contrast, "saturation": saturation,
@@ -130,6 +140,8 @@ class ImageAugmentation(nn.Module):
             raise ValueError(
                 f"images must be [N, C, H, W] with an index [N], got {list(images.shape)} and {list(index.shape)}"
             )
+        if self.shared_from is not None and view >= self.shared_from:
+            index = index[torch.arange(len(index), device=index.device) // self.chunk * self.chunk]
         numbers = counter_uniform(index.to(images.device), _NUMBERS, seed=self.seed, epoch=epoch, view=view)
         draw = list(numbers.unbind(1))
         out = self._geometry(as_float(images), draw[:7])

@@ -1,11 +1,14 @@
 """The 1,797 handwritten digits inside scikit-learn (8 x 8 pixels): real images that are always at hand."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
+from lightning_contrast.data.long_tail import long_tailed, rows_of_classes
 from lightning_contrast.data.samplers import BatchSamplerCallable
 from lightning_contrast.data.tensor_images import TensorImages
 
@@ -32,6 +35,10 @@ class DigitsDataModule(ImageDataModule):
         image_size: Side in pixels, >= 8; enlarged from 8.
         batch_size: Rows per process.
         val_size: Number or share of the validation samples.
+        imbalance: Ratio of the largest training class to the smallest, >= 1: sizes fall exponentially from 0
+            to 9 (seeded choice); validation and test stay balanced. None leaves all samples.
+        classes: Train on images of these classes only (one-class learning); validation and test keep all.
+        score: Whether batches have ``score`` as well, the digit as a real number: a regression.
         n_views: Views of each sample.
         augmentation: Makes the views; None is a gentle one without mirroring.
         num_workers: Worker processes.
@@ -52,6 +59,9 @@ class DigitsDataModule(ImageDataModule):
         image_size: int = 8,
         batch_size: int = 256,
         val_size: int | float = 0.1,
+        imbalance: float | None = None,
+        classes: Sequence[int] | None = None,
+        score: bool = False,
         n_views: int = 2,
         augmentation: ImageAugmentation | None = None,
         num_workers: int = 0,
@@ -64,7 +74,12 @@ class DigitsDataModule(ImageDataModule):
         super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs)
         if image_size < 8:
             raise ValueError(f"image_size must be at least 8 pixels, got {image_size}")
-        self.image_size = image_size
+        if imbalance is not None and not 1 <= imbalance < float("inf"):
+            raise ValueError(
+                f"imbalance is the ratio of the largest class to the smallest, a number >= 1, got {imbalance}"
+            )
+        self.image_size, self.imbalance, self.score = image_size, imbalance, score
+        self.classes = classes
         self.val_size = val_size
         self.save_hyperparameters(ignore=["augmentation", "sampler"], logger=False)
 
@@ -77,5 +92,13 @@ class DigitsDataModule(ImageDataModule):
         images, labels = read_digits(self.image_size)
         rest, test = split_indices(len(images), 0.2, self.seed)
         kept, held = split_indices(len(rest), self.val_size, self.seed)
-        parts = [TensorImages(images[part], labels[part], part) for part in (rest[kept], rest[held], test)]
-        self.train_set, self.val_set, self.test_set = parts
+        train = rest[kept]
+        if self.classes is not None:
+            train = rows_of_classes(labels, train, self.classes)
+        if self.imbalance is not None:
+            train = train[long_tailed(labels[train], self.imbalance, self.seed)]
+        known = {"score": labels.float()} if self.score else {}
+        self.train_set, self.val_set, self.test_set = (
+            TensorImages(images[part], labels[part], part, **{key: value[part] for key, value in known.items()})
+            for part in (train, rest[held], test)
+        )

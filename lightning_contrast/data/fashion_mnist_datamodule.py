@@ -1,6 +1,7 @@
 """Fashion-MNIST as a DataModule."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 
@@ -9,6 +10,7 @@ from lightning_contrast.data.debian import DataNotFoundError
 from lightning_contrast.data.digits import read_digits
 from lightning_contrast.data.fashion_mnist import URL, find_fashion_mnist, read_fashion_mnist
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
+from lightning_contrast.data.long_tail import long_tailed, rows_of_classes
 from lightning_contrast.data.samplers import BatchSamplerCallable
 from lightning_contrast.data.tensor_images import TensorImages
 
@@ -24,6 +26,9 @@ class FashionMNISTDataModule(ImageDataModule):
         batch_size: Rows per process.
         val_size: Number or share of the validation samples.
         subset: How many training images to use (seeded choice, validation apart); None is all.
+        imbalance: Ratio of the largest training class to the smallest, >= 1: sizes fall exponentially from
+            class 0 to class 9 (seeded choice); validation and test stay balanced. None leaves all samples.
+        classes: Train on images of these classes only (one-class learning); validation and test keep all.
         n_views: Views of each sample.
         augmentation: Makes the views; None is SimCLR's for grey images.
         num_workers: Worker processes; not worth it, the images are in memory.
@@ -51,6 +56,8 @@ class FashionMNISTDataModule(ImageDataModule):
         batch_size: int = 256,
         val_size: int | float = 5000,
         subset: int | None = None,
+        imbalance: float | None = None,
+        classes: Sequence[int] | None = None,
         n_views: int = 2,
         augmentation: ImageAugmentation | None = None,
         num_workers: int = 0,
@@ -66,7 +73,12 @@ class FashionMNISTDataModule(ImageDataModule):
         super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs)
         if subset is not None and subset < 1:
             raise ValueError(f"subset is a number of training images, at least 1, got {subset}")
+        if imbalance is not None and not 1 <= imbalance < float("inf"):
+            raise ValueError(
+                f"imbalance is the ratio of the largest class to the smallest, a number >= 1, got {imbalance}"
+            )
         self.root, self.url, self.cache_dir = root, url, cache_dir
+        self.imbalance, self.classes = imbalance, classes
         self.val_size, self.subset, self.fallback = val_size, subset, fallback
         self.source = "not looked for yet"
         self.save_hyperparameters(ignore=["augmentation", "sampler"], logger=False)
@@ -105,6 +117,10 @@ class FashionMNISTDataModule(ImageDataModule):
             test_images, test_labels = read_fashion_mnist(folder, train=False)
             val_size = self.val_size
         kept, held = split_indices(len(images), val_size, self.seed)
+        if self.classes is not None:
+            kept = rows_of_classes(labels, kept, self.classes)
+        if self.imbalance is not None:
+            kept = kept[long_tailed(labels[kept], self.imbalance, self.seed)]
         if self.subset is not None and self.subset < len(kept):
             chosen = torch.Generator().manual_seed(self.seed)
             kept = kept[torch.randperm(len(kept), generator=chosen)[: self.subset].sort().values]

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lightning_contrast.contrast import Contrast, Result
+from lightning_contrast.contrast import Contrast, Pair, Result
 from lightning_contrast.encoders import Momentum
+from lightning_contrast.temperatures import PerHead
 
 if TYPE_CHECKING:
     from lightning_contrast.modules.contrastive import ContrastiveModule
@@ -21,14 +22,26 @@ def logs_now(module: "ContrastiveModule") -> bool:
     return step == 0 or (step + 1) % max(1, trainer.log_every_n_steps) == 0
 
 
-def temperature_of(contrast: Contrast) -> Tensor | float | None:
-    """One number for logs: the temperature, or the mean of per-anchor ones."""
+@torch.no_grad()
+def temperature_of(contrast: Contrast) -> Tensor | float:
+    """One number for logs: the temperature, or the mean of those of anchors, or of some pairs.
+
+    Args:
+        contrast: exchanged and prepared.
+    """
     t = contrast.temperature
     if isinstance(t, str):
         return contrast.anchors.get(t).detach().mean()
     if isinstance(t, Tensor):
         return t.detach().mean()
-    return t if isinstance(t, (int, float)) else None
+    if isinstance(t, (int, float)):
+        return t
+    block, anchors = contrast.candidates[0], contrast.anchors
+    groups = anchors.rows // max(1, block.first.shape[0]) if block.where == "private" else 1
+    rows = min(64 // groups + 1, max(1, anchors.rows // max(1, groups)))  # private candidates go with whole groups
+    few = contrast.replace(anchors=anchors.map(lambda x: x[: rows * groups]))
+    tau = Pair(few, block.map(lambda x: x[:rows] if block.where == "private" else x[:1024])).temperature
+    return tau.detach().mean()
 
 
 def check_finite(loss: Tensor, module: "ContrastiveModule") -> None:
@@ -62,9 +75,11 @@ def training_figures(module: "ContrastiveModule", results: list[tuple[Contrast, 
         "train/left_out": torch.stack([r.left_out for _, r in results]).float().mean(),
         "train/candidates": float(sum(b.rows for b in results[0][1].contrast.candidates)),
     }
-    temperature = temperature_of(results[0][0])
-    if temperature is not None:
-        figures["train/temperature"] = temperature
+    temperatures = {r.contrast.name: temperature_of(r.contrast) for _, r in results if r.contrast.anchors.rows}
+    if temperatures:
+        figures["train/temperature"] = sum(temperatures.values()) / len(temperatures)
+    if isinstance(module.objective.temperature, PerHead):
+        figures |= {f"train/temperature/{name}": tau for name, tau in temperatures.items()}
     if isinstance(module.key_encoder, Momentum):
         steps = module.trainer.estimated_stepping_batches
         figures["train/momentum"] = module.key_encoder.at(module.trainer.global_step, steps)

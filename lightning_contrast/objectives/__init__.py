@@ -34,6 +34,7 @@ from lightning_contrast.objectives.pcl_sr import PCLSR, feature_contrasts
 from lightning_contrast.objectives.pixpro import PixContrast, PixPro, pixel_contrast
 from lightning_contrast.objectives.poly_view import PolyView
 from lightning_contrast.objectives.proxy_anchor import ProxyAnchor
+from lightning_contrast.objectives.regression import Regression
 from lightning_contrast.objectives.rince import RINCE
 from lightning_contrast.objectives.saunshi import Saunshi
 from lightning_contrast.objectives.sepclr import SepCLR
@@ -87,6 +88,7 @@ __all__ = [
     "PixPro",
     "PolyView",
     "ProxyAnchor",
+    "Regression",
     "Saunshi",
     "SepCLR",
     "SigLIP",

@@ -16,12 +16,13 @@ class MSC(InfoNCE):
     features before training; ``L = NT-Xent(theta) + angular mean(-phi . c)``, where the angular variant brings ``c`` to
     unit length (Reiss and Hoshen, "Mean-Shifted Contrastive Loss for Anomaly Detection", AAAI 2023). The public code adds
     ``||phi - c||^2 = 2 - 2 phi . c`` instead, the same up to scale and constant. ``c = 0`` is NT-Xent. Set the centre
-    with ``objective.similarity.set_centre(features)`` before the first step; it is part of the checkpoint.
+    with ``objective.similarity.set_centre(features)`` before the first step, or by the callback ``CentreOfFeatures``; it is part
+    of the checkpoint.
 
     Sure: high.
 
     Args:
-        dim: width of the embeddings.
+        dim: width of the embeddings; ``None``: that of the features that give the centre.
         temperature: a number > 0 or a temperature module.
         angular: weight of the angular term, >= 0; 0 leaves it out and the centre unnormalised.
         symmetric: also the other direction, for pairs.
@@ -43,7 +44,7 @@ class MSC(InfoNCE):
 
     def __init__(
         self,
-        dim: int,
+        dim: int | None = None,
         temperature: float | TemperatureModule = 0.25,
         angular: float = 0.0,
         symmetric: bool = False,

@@ -32,6 +32,8 @@ class Objective(nn.Module):
     """``softmax``: the rows are ``logsumexp - target_sum / target_mass``, which the fast paths know."""
     requires: ClassVar[tuple[str, ...]] = ()
     """Keys the batch must have, checked before training starts."""
+    provides: ClassVar[tuple[str, ...]] = ()
+    """Payload that :meth:`prepare` attaches, for regularisers beside it."""
 
     def __init__(
         self,

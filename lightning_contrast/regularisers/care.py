@@ -18,13 +18,19 @@ class CARE(Regulariser):
     All samples of a chunk share the parameters of augmentation ``a`` in the first view and ``a'`` in the second; equal
     Gram matrices mean that the augmentation moves the chunk by an orthogonal map (Gupta et al., "Structuring
     Representation Geometry with Rotationally Equivariant Contrastive Learning", ICLR 2024, eq. 3). Zero when ``Z' = Z R``
-    with orthogonal ``R``. The data must give two views with parameters shared over a chunk, and the payload ``chunk``;
-    without it the rank's batch is one chunk. Chunks are not shared by ranks.
+    with orthogonal ``R``. The data must give two views with parameters shared over a chunk
+    (``ImageAugmentation(shared_from=2, chunk=16)``), and ``chunk`` here is as there; or the payload ``chunk`` says whose
+    parameters were shared. Without both the rank's batch is one chunk. Chunks are not shared by ranks.
 
     Sure: high.
 
     Args:
         weight: 0.01 to 0.1 in the paper.
+        views: numbers of the two views; ``None``: there are just two.
+        chunk: consecutive samples of a batch that share parameters, >= 2; ``None``: see above.
+
+    Raises:
+        ValueError: for values out of range, or other numbers of views.
 
     Example:
         >>> import torch
@@ -36,19 +42,31 @@ class CARE(Regulariser):
 
     requires: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, weight: float = 0.03) -> None:
+    def __init__(self, weight: float = 0.03, views: tuple[int, int] | None = None, chunk: int | None = None) -> None:
         super().__init__(weight)
+        if views is not None and (len(views) != 2 or views[0] == views[1] or min(views) < 0):
+            raise ValueError(f"views={views}: two different numbers of views, such as (2, 3), or None.")
+        if chunk is not None and chunk < 2:
+            raise ValueError(f"chunk={chunk}: at least 2 samples share an augmentation.")
+        self.views, self.chunk = views, chunk
 
     def term(self, contrast: Contrast) -> Tensor:
         """0-d, ``>= 0``."""
         block = all_views(contrast)
-        views = block.get("view").unique().tolist()
-        if len(views) != 2:
-            raise ValueError(f"CARE compares two views with shared augmentations, got {len(views)}.")
+        found = block.get("view").unique().tolist()
+        views = found if self.views is None else list(self.views)
+        if len(views) != 2 or not set(views) <= set(found):
+            raise ValueError(
+                f"CARE(views={self.views}) compares two views with shared augmentations, but there are the views {found}: "
+                "name two of them."
+            )
         one, two = (_view(block, v) for v in views)
         if not torch.equal(one.get("position"), two.get("position")):
             raise ValueError("CARE: every sample needs both views.")
-        chunk = one.payload.get("chunk", torch.zeros_like(one.get("position")))
+        if self.chunk is not None:
+            chunk = torch.arange(one.rows, device=one.first.device) // self.chunk  # rows stand by position
+        else:
+            chunk = one.payload.get("chunk", torch.zeros_like(one.get("position")))
         _, chunk, sizes = torch.unique(chunk, return_inverse=True, return_counts=True)
         gap = _gram(one.first) - _gram(two.first)
         pairs = (chunk[:, None] == chunk) & ~torch.eye(len(chunk), dtype=torch.bool, device=chunk.device)

@@ -39,7 +39,8 @@ class Regularised(Objective):
         self.reduction = objective.reduction  # type: ignore[misc]
         self.needs = objective.needs  # type: ignore[misc]
         parts: list[Objective | Regulariser] = [objective, *regularisers]
-        self.requires = tuple(dict.fromkeys(key for one in parts for key in one.requires))  # type: ignore[misc]
+        wanted = dict.fromkeys(key for one in parts for key in one.requires if key not in objective.provides)
+        self.requires = tuple(wanted)  # type: ignore[misc]
 
     def prepare(self, contrast: Contrast) -> Contrast:
         """As the objective's."""

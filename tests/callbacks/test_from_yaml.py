@@ -3,6 +3,7 @@
 import lightning.pytorch as pl
 import pytest
 import torch
+import yaml
 from jsonargparse import ArgumentParser
 
 import lightning_contrast.callbacks as rooms
@@ -15,7 +16,12 @@ ALL = {
     "MemoryBank": {"momentum": 0.5, "negatives": 20, "scalars": ["loss"], "history": 2},
     "PrototypeMemory": {"prototypes": 6, "assign": "sinkhorn", "every_n_epochs": 1},
     "HardNegativeRefresh": {"num_negatives": 2, "every_n_steps": 3},
-    "FalseNegativeFilter": {"max_score": 0.999, "on": ["queue", "bank"]},
+    "FalseNegativeFilter": {"max_score": 0.999, "blocks": ["queue", "bank"]},
+    "AdversarialNegatives": {"size": 8, "scale": 2.0, "dim": 16},
+    "NoiseNegatives": {"count": 12, "ascent": 1, "beta": 0.01},
+    "ImportanceWeights": {"key": "label", "kind": "log_weight", "maximum": 1.5, "blocks": ["queue"]},
+    "HardestNegatives": {"count": 60, "blocks": ["queue", "bank"]},
+    "StageClusters": {"clusters": 3, "stages": 2},
     "MixedNegatives": {"hardest": 16, "mixed": 8, "with_anchor": 4},
     "HardnessWeighting": {"beta": 0.5},
     "Debiasing": {"tau_plus": 0.05},
@@ -30,7 +36,10 @@ def from_yaml(name):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(pl.Callback, "callback")
     config = {"class_path": f"lightning_contrast.callbacks.{name}", "init_args": ALL[name]}
-    return parser.instantiate(parser.parse_object({"callback": config})).callback
+    # Through text, since YAML reads some words (on, off, no) as no words.
+    return parser.instantiate(
+        parser.parse_string(yaml.safe_dump({"callback": config}, sort_keys=False).replace("'", ""))
+    ).callback
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy
 import pytest
 import torch
 
@@ -72,11 +73,11 @@ def test_labels_and_blocks():
     contrast = Contrast.from_pairs(z, z, label=LABELS[:6] % 2)
     queue = Candidates(torch.randn(3, 4), {"label": torch.tensor([0, 1, -1])}, "queue", "replicated")
     contrast = contrast.append(queue)
-    rule = FalseNegativeFilter(same_label=True, on=["queue"])
+    rule = FalseNegativeFilter(same_label=True, blocks=["queue"])
     exists = rule.on_contrast(None, None, contrast).scores().exists
     assert exists[:, :6].all()
     assert torch.equal(exists[:, 6:], LABELS[:6, None] % 2 != torch.tensor([0, 1, -1]))
-    absent = FalseNegativeFilter(same_label=True, on=["bank"]).on_contrast(None, None, contrast)
+    absent = FalseNegativeFilter(same_label=True, blocks=["bank"]).on_contrast(None, None, contrast)
     assert absent.rules == (), "a queue that has nothing yet"
 
 
@@ -84,7 +85,106 @@ def test_counts_what_each_rule_removed():
     rules = FalseNegativeFilter(absolute_margin=0.1, max_score=0.72, skip=1)
     contrast = rules.on_contrast(None, None, line(0.8, 0.9, 0.75, 0.71, 0.3, -0.2))
     removed = {k: v.item() for k, v in rules.removed(ready(contrast)).items()}
-    assert removed == {"absolute_margin": 3, "max_score": 0, "skip": 1}
+    assert removed == {"absolute_margin": 3, "max_score": 0, "skip": 1, "emptied": 0}
+    everything = FalseNegativeFilter(max_score=-1.0)
+    contrast = everything.on_contrast(None, None, line(0.8, 0.9, -0.2))
+    assert {k: v.item() for k, v in everything.removed(ready(contrast)).items()} == {"max_score": 2, "emptied": 1}
+    assert torch.isfinite(InfoNCE()(contrast))
+
+
+def test_the_order_can_be_given():
+    contrast = line(0.8, 0.9, 0.75, 0.7)
+    rules = {"max_score": 0.8, "skip": 1}
+    assert left(contrast, FalseNegativeFilter(**rules, order=["max_score", "skip"])) == [0.8, 0.7]
+    backwards = FalseNegativeFilter(**rules, order=["skip", "max_score"])
+    assert left(contrast, backwards) == [0.8, 0.75, 0.7]
+    removed = backwards.removed(ready(backwards.on_contrast(None, None, contrast)))
+    assert [(k, v.item()) for k, v in removed.items()] == [("skip", 1), ("max_score", 0), ("emptied", 0)]
+
+
+def test_ids_beside_labels():
+    z, group = torch.randn(6, 4), torch.tensor([0, 0, 1, 1, -1, -1])
+    contrast = Contrast.from_pairs(z, z, label=LABELS[:6] * 0 + torch.arange(6) % 3, group=group)
+    rules = FalseNegativeFilter(same_label=True, same=["group"])
+    assert list(rules.rules) == ["same_group", "same_label"]
+    exists = rules.on_contrast(None, None, contrast).scores().exists
+    for i in range(6):
+        for j in range(6):
+            same = (group[i] == group[j] >= 0) or i % 3 == j % 3
+            assert exists[i, j] == (i == j or not same)
+
+
+def taught(n=5, m=7, d=3):
+    """Embeddings say nothing; the teacher knows better. The last two entries are unknown to it."""
+    torch.manual_seed(4)
+    teacher = torch.nn.functional.normalize(torch.randn(n + m - 2, d), dim=1)
+    contrast = Contrast.from_pairs(torch.randn(n, 4), torch.randn(n, 4), index=torch.arange(n), in_batch=False)
+    ids = torch.arange(n, n + m)
+    ids[-1] = -1
+    queue = Candidates(torch.randn(m, 4), {"index": ids}, name="queue", where="replicated")
+    return contrast.append(queue), teacher
+
+
+@pytest.mark.parametrize(
+    "rule", [{"max_score": 0.2}, {"relative_margin": 0.6}, {"absolute_margin": 0.8}, {"min_score": -0.5}], ids=str
+)
+def test_a_teacher_rescores(rule, tmp_path):
+    contrast, teacher = taught()
+    (name, value), n = next(iter(rule.items())), 5
+    exists = FalseNegativeFilter(teacher=teacher * 3, **rule).on_contrast(None, None, contrast).scores().exists
+    assert exists[:, 0].all()
+    for i in range(n):
+        for j in range(7):
+            s = (teacher[i] @ teacher[n + j]).item() if j < 5 else None  # of itself with its positive: 1
+            gone = s is not None and {
+                "max_score": lambda s: s > value,
+                "min_score": lambda s: s < value,
+                "relative_margin": lambda s: s > 1 - value,
+                "absolute_margin": lambda s: s > 1 - value,
+            }[name](s)
+            assert exists[i, 1 + j] == (not gone), (i, j)
+    file = tmp_path / "teacher.npz"
+    shuffled = torch.randperm(len(teacher))
+    numpy.savez(file, embedding=teacher[shuffled].numpy(), index=shuffled.numpy())
+    again = FalseNegativeFilter(teacher=str(file), **rule).on_contrast(None, None, contrast).scores().exists
+    assert torch.equal(again, exists)
+
+
+@pytest.mark.parametrize("rule", [{"quantile": 0.4}, {"skip": 2}], ids=str)
+def test_ranks_by_a_teacher_leave_out_whom_it_does_not_know(rule):
+    contrast, teacher = taught()
+    exists = FalseNegativeFilter(teacher=teacher, **rule).on_contrast(None, None, contrast).scores().exists
+    nearest = (teacher[:5] @ teacher[5:10].T).topk(2, dim=1).indices  # of the five it knows
+    for i in range(5):
+        assert {j for j in range(7) if not exists[i, 1 + j]} == set(nearest[i].tolist())
+
+
+def test_a_teacher_in_the_payload_and_private_candidates():
+    contrast, teacher = taught()
+    by_index = FalseNegativeFilter(teacher=teacher, max_score=0.1, skip=1, blocks=["queue", "own"])
+    by_key = FalseNegativeFilter(teacher_key="teacher", max_score=0.1, skip=1, blocks=["queue", "own"])
+    ids = torch.tensor([[6, 7], [8, 9], [5, 6], [7, 8], [9, 5]])
+    contrast = contrast.replace(candidates=contrast.candidates[:1]).append(
+        Candidates(torch.randn(5, 2, 4), {"index": ids, "teacher": 2 * teacher[ids]}, name="own", where="private")
+    )
+    known = contrast.attach("anchor", teacher=teacher[:5]).attach("positive", teacher=teacher[:5, None])
+    one, two = (f.on_contrast(None, None, c).scores().exists for f, c in ((by_index, contrast), (by_key, known)))
+    assert torch.equal(one, two)
+    assert not one.all()
+    with pytest.raises(KeyError, match="no payload 'teacher'"):
+        by_key.on_contrast(None, None, contrast).scores().exists
+
+
+def test_bad_teachers(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file"):
+        FalseNegativeFilter(teacher=str(tmp_path / "none.npz"), skip=1)
+    (tmp_path / "a.txt").write_text("1 2 3")
+    with pytest.raises(ValueError, match="is no table"):
+        FalseNegativeFilter(teacher=str(tmp_path / "a.txt"), skip=1)
+    with pytest.raises(ValueError, match=r"must be \[N, D\], got \[7\]"):
+        FalseNegativeFilter(teacher=torch.randn(7), skip=1)
+    with pytest.raises(ValueError, match="one of the two"):
+        FalseNegativeFilter(teacher=torch.randn(7, 2), teacher_key="teacher", skip=1)
 
 
 def loss_of(contrast, *callbacks, temperature=1.0, objective=InfoNCE):
@@ -203,7 +303,9 @@ def test_logs_what_was_removed(module):
         (lambda: FalseNegativeFilter(max_score=0.1, min_score=0.2), "min_score=0.2"),
         (lambda: FalseNegativeFilter(quantile=1.0), "quantile=1.0"),
         (lambda: FalseNegativeFilter(skip=-1), "skip=-1"),
-        (lambda: FalseNegativeFilter(skip=1, on="queue"), "list of names"),
+        (lambda: FalseNegativeFilter(skip=1, blocks="queue"), "list of names"),
+        (lambda: FalseNegativeFilter(skip=1, same="group"), "list of names"),
+        (lambda: FalseNegativeFilter(skip=1, order=["max_score"]), "each of the rules given once"),
         (lambda: HardnessWeighting(-1), "beta=-1"),
         (lambda: Debiasing(1.0), "tau_plus=1.0"),
     ],

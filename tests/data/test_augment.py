@@ -112,3 +112,20 @@ def test_bad_batches():
         ImageAugmentation()(GREY[0], INDEX)
     with pytest.raises(ValueError, match="index"):
         ImageAugmentation()(GREY, INDEX[:3])
+
+
+def test_views_that_share_their_numbers_within_a_chunk():
+    """The same picture under other indices: alike within a chunk of a shared view, and only there."""
+    images, index = torch.rand(1, 1, 12, 12).expand(7, 1, 12, 12), torch.arange(7) + 30
+    augment = ImageAugmentation(shared_from=2, chunk=3)
+    views = augment.views(images, index, epoch=1, count=4)
+    plain = ImageAugmentation().views(images, index, epoch=1, count=4)
+    for view in (0, 1):
+        assert torch.equal(views[view], plain[view])
+    for view in (2, 3):
+        for i in range(7):
+            for j in range(i):
+                assert torch.equal(views[view][i], views[view][j]) == (i // 3 == j // 3)
+    assert not torch.equal(views[2], views[3])
+    with pytest.raises(ValueError, match="chunk must be at least 1"):
+        ImageAugmentation(chunk=0)

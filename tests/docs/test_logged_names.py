@@ -21,6 +21,7 @@ LISTED = set(re.findall(r"^\| `([^`]+)` \|", PAGE, flags=re.MULTILINE))
 # Every callback that logs, so that all its figures come.
 LOGGING = {
     "BatchMining": callbacks.BatchMining,
+    "AdversarialNegatives": lambda: callbacks.AdversarialNegatives(size=4),
     "FalseNegativeFilter": lambda: callbacks.FalseNegativeFilter(
         same_label=True, absolute_margin=0.1, relative_margin=0.1, max_score=0.9, min_score=-0.9, quantile=0.1, skip=1
     ),
@@ -36,9 +37,14 @@ LOGGING = {
         min_score=-0.9,
         quantile=0.1,
     ),
+    "ImportanceWeights": lambda: callbacks.ImportanceWeights(
+        "label", kind="log_weight", maximum=2.0, blocks=["positive"]
+    ),
     "MemoryBank": lambda: callbacks.MemoryBank(size=1797),
     "PrototypeMemory": lambda: callbacks.PrototypeMemory(4, every_n_steps=1),
     "MemoryQueue": lambda: callbacks.MemoryQueue(size=64),
+    "NoiseNegatives": lambda: callbacks.NoiseNegatives(count=8),
+    "StageClusters": lambda: callbacks.StageClusters(clusters=3, stages=2),
     "OnlineKNN": lambda: callbacks.OnlineKNN(k=3, bank_size=64),
     "OnlineLinearProbe": lambda: callbacks.OnlineLinearProbe(steps=2, bank_size=64),
 }

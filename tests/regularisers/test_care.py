@@ -38,3 +38,17 @@ def test_bad_input() -> None:
         CARE(-1.0)
     with pytest.raises(ValueError, match="two views"):
         CARE()(Contrast.from_views(torch.randn(3, 4, 5)))
+
+
+def test_views_and_chunks_by_argument() -> None:
+    """The third and fourth of four views, in chunks of three consecutive samples."""
+    z = torch.randn(4, 6, 3, dtype=torch.float64)
+    found = CARE(views=(2, 3), chunk=3)(Contrast.from_views(z))
+    expected = CARE()(Contrast.from_views(z[2:], chunk=torch.tensor([0, 0, 0, 1, 1, 1])))
+    assert found.item() == pytest.approx(expected.item())
+    with pytest.raises(ValueError, match=r"views=\(0, 5\)"):
+        CARE(views=(0, 5))(Contrast.from_views(z))
+    with pytest.raises(ValueError, match="views"):
+        CARE(views=(1, 1))
+    with pytest.raises(ValueError, match="chunk=1"):
+        CARE(chunk=1)
