@@ -1,6 +1,7 @@
 """One callback a file."""
 
 from lightning_contrast.callbacks.callback import ContrastCallback
+from lightning_contrast.callbacks.bm25_negatives import BM25Negatives
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
@@ -19,6 +20,7 @@ from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
     "ContrastCallback",
+    "BM25Negatives",
     "Debiasing",
     "EmbeddingWriter",
     "FalseNegativeFilter",

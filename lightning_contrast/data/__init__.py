@@ -10,8 +10,10 @@ from lightning_contrast.data.image_datamodule import ImageDataModule
 from lightning_contrast.data.image_folder import ImageFolderDataModule
 from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
+from lightning_contrast.data.package_search import PackageSearchDataModule
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import TensorImages
+from lightning_contrast.data.token_pairs import TokenPairs
 
 __all__ = [
     "ContrastiveDataset",
@@ -22,9 +24,11 @@ __all__ = [
     "ImageDataModule",
     "ImageFolderDataModule",
     "MPerClassBatchSampler",
+    "PackageSearchDataModule",
     "ResumableLoader",
     "ShuffledBatchSampler",
     "TensorImages",
+    "TokenPairs",
     "check_batch",
     "make_resumable",
 ]
