@@ -1,7 +1,7 @@
 """One callback a file."""
 
-from lightning_contrast.callbacks.callback import ContrastCallback
 from lightning_contrast.callbacks.bm25_negatives import BM25Negatives
+from lightning_contrast.callbacks.callback import ContrastCallback
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
@@ -19,8 +19,8 @@ from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedul
 from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
-    "ContrastCallback",
     "BM25Negatives",
+    "ContrastCallback",
     "Debiasing",
     "EmbeddingWriter",
     "FalseNegativeFilter",
