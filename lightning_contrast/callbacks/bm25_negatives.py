@@ -67,7 +67,7 @@ class BM25Negatives(HardNegativeRefresh):
             keep &= (label[rows.clamp(min=0)] != label[:, None]) | (label[:, None] < 0)
         place = keep.long().cumsum(1) - 1
         keep &= (place >= low) & (place < low + self.num_negatives)
-        order = torch.where(keep, place, rows.shape[1]).argsort(1, stable=True)[:, : self.num_negatives]
+        order = torch.where(keep, place, rows.shape[1]).argsort(dim=1, stable=True)[:, : self.num_negatives]
         return rows.gather(1, order).masked_fill(~keep.gather(1, order), -1)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:

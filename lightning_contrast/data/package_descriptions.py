@@ -114,6 +114,8 @@ def read_descriptions(path: Path) -> tuple[list[Description], str]:
     try:
         content = gzip.decompress(path.read_bytes())
         lines = [Description(**json.loads(line)) for line in content.decode().splitlines()]
+        if not lines:
+            raise ValueError("it is empty")
     except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise DataNotFoundError(f"{path} cannot be read as package descriptions: {error}; fetch it again") from error
     return lines, hashlib.sha256(content).hexdigest()[:12]

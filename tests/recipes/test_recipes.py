@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.recipes import FOLDER, methods
 from lightning_contrast.cli.trainer import ContrastiveCLI
+from tests.data.packages import write_sample
 
 TESTS = Path(__file__).parent.parent
 COMPONENTS = {m.slug: str(m.component).rpartition(".")[2] for m in methods()}
@@ -22,11 +24,23 @@ PROOFS = {
     "independent implementation",
 }  # fmt: skip
 QUICK = [
-    "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
     "--trainer.max_steps=2", "--trainer.max_epochs=1", "--trainer.limit_val_batches=1", "--trainer.logger=false",
     "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]  # fmt: skip
+# By the data of the recipe: real ones that are always at hand in their stead.
+SMALL = {
+    "FashionMNISTDataModule": [
+        "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
+    ],
+    "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
+}  # fmt: skip
+
+
+def quick(slug, folder):
+    data = read_arguments([f"--config={slug}"]).config["data"]["class_path"].rpartition(".")[2]
+    assert data in SMALL, f"say in SMALL how a recipe on {data} is run in a second"
+    return [*(word.format(packages=write_sample(folder / "packages")) for word in SMALL[data]), *QUICK]
 
 
 @pytest.mark.parametrize("method", methods(), ids=lambda m: m.slug)
@@ -52,7 +66,7 @@ def test_head(method):
 
 @pytest.mark.parametrize("slug", RECIPES)
 def test_two_steps(slug, tmp_path):
-    cli = ContrastiveCLI(args=[f"--config={slug}", *QUICK, f"--trainer.default_root_dir={tmp_path}"], run=False)
+    cli = ContrastiveCLI(args=[f"--config={slug}", *quick(slug, tmp_path), f"--trainer.default_root_dir={tmp_path}"], run=False)
     used = {type(part).__name__ for part in (*cli.model.modules(), *cli.trainer.callbacks)}
     assert COMPONENTS[slug] in used
     before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()}
