@@ -64,7 +64,9 @@ def debian_index(work: Path, timeout: float = 300.0) -> tuple[str, str]:
     """
     for tool in ("apt-get", _APT_HELPER):
         if shutil.which(tool) is None:
-            raise DataNotFoundError(f"{tool} is not on this machine, so Debian's package descriptions cannot be fetched")
+            raise DataNotFoundError(
+                f"{tool} is not on this machine, so Debian's package descriptions cannot be fetched"
+            )
     _fresh_lists(work, timeout, languages="en")
     parts = []
     for kind in ("_Packages", "_Translation-en"):

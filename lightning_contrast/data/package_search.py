@@ -136,9 +136,7 @@ class PackageSearchDataModule(LightningDataModule):
     def _loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
         # a generator of its own: validation must not move the training's random numbers
         generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(
-            dataset, self.batch_size, num_workers=self.num_workers, collate_fn=as_is, generator=generator
-        )
+        return DataLoader(dataset, self.batch_size, num_workers=self.num_workers, collate_fn=as_is, generator=generator)
 
 
 def part_of(name: str) -> int:

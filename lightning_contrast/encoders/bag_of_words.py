@@ -1,6 +1,5 @@
 """The mean of the vectors of a text's words."""
 
-import torch
 from torch import Tensor, nn
 
 from lightning_contrast.encoders.encoder import Encoder

@@ -38,7 +38,12 @@ def trained(root, callbacks, steps=6, ckpt=None, **trainer):
     pl.seed_everything(1, verbose=False)
     module = ContrastiveModule(BagOfWords(WORDS, 16), InfoNCE(0.1))
     data = PackageSearchDataModule(root=root, batch_size=16, words=WORDS)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     fit = pl.Trainer(
         max_steps=steps, accelerator="cpu", limit_val_batches=0, callbacks=callbacks, **{**quiet, **trainer}
     )
@@ -54,15 +59,17 @@ def test_each_query_gets_the_best_documents_of_other_families(root):
     held = [{int(w) for w in row if w} for row in train.document]
     label = train.payload["label"]
     for row, mined in enumerate(negatives.table.tolist()):
-        for one in mined:
+        for one in filter(lambda one: one >= 0, mined):
             assert label[one] != label[row]
             assert held[one] & {int(w) for w in train.query[row] if w}
     block = next(b for b in seen.contrasts[0].candidates if b.name == "mined")
     own = seen.contrasts[0].anchors.get("index")
     where = {int(i): r for r, i in enumerate(train.index)}
-    expected = [[int(train.index[r]) for r in negatives.table[where[int(i)]]] for i in own]
+    # An empty place holds the anchor's own index, and does not exist.
+    rows = [[r if r >= 0 else where[int(i)] for r in negatives.table[where[int(i)]].tolist()] for i in own]
+    expected = [[int(train.index[r]) for r in row] for row in rows]
+    assert (negatives.table >= 0).float().mean() > 0.9
     assert block.get("index").tolist() == expected
-    assert seen.contrasts[0].candidates[-1].z.requires_grad or block.first.grad_fn is None
 
 
 def test_the_range_leaves_out_the_best(root):

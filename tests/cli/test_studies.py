@@ -14,7 +14,6 @@ from lightning_contrast.cli.evidence.run import run
 from lightning_contrast.cli.evidence.study import read_study, studies
 from lightning_contrast.cli.evidence.study_report import curve_of, write_study
 from lightning_contrast.data import FashionMNISTDataModule
-from tests.cli.test_evidence import DIGITS
 from tests.data.packages import write_sample
 
 HELD = {
@@ -229,5 +228,3 @@ def test_wrong_studies(tmp_path, changes, words):
 def test_no_such_study():
     with pytest.raises(UserError, match="nearest: small-batches"):
         read_study("small-batch")
-
-

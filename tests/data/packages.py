@@ -27,7 +27,9 @@ def sample() -> list[Description]:
         out += [
             Description(source, source, f"{thing} {kind}", text),
             Description(f"lib{source}", source, f"{thing} {kind} - library", f"{text}\nThis is the library."),
-            Description(f"{source}-doc", source, f"{thing} {kind} - manual", f"The manual of a {thing} {MANUAL[kind]}."),
+            Description(
+                f"{source}-doc", source, f"{thing} {kind} - manual", f"The manual of a {thing} {MANUAL[kind]}."
+            ),
         ]
     return out
 

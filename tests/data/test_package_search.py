@@ -187,7 +187,7 @@ class TestDataModule:
         assert min(map(len, parts)) > 0
         for key in ("label", "document_id"):
             sets = [set(part.payload[key].tolist()) for part in parts]
-            assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+            assert sum(map(len, sets)) == len(set.union(*sets))
 
     def test_the_corpus_has_every_text_once(self, root):
         data = made(root)

@@ -36,7 +36,9 @@ def test_the_formula():
     expected = by_hand(query, corpus)
     found = bm25_topk(query, corpus, 5)
     best = expected.topk(5)
-    torch.testing.assert_close(found.scores, best.values.masked_fill(best.values <= 0, -torch.inf), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        found.scores, best.values.masked_fill(best.values <= 0, -torch.inf), atol=1e-4, rtol=1e-4
+    )
     hit = found.indices >= 0
     torch.testing.assert_close(
         expected.gather(1, found.indices.clamp(min=0))[hit], found.scores[hit], atol=1e-4, rtol=1e-4

@@ -66,7 +66,9 @@ def test_head(method):
 
 @pytest.mark.parametrize("slug", RECIPES)
 def test_two_steps(slug, tmp_path):
-    cli = ContrastiveCLI(args=[f"--config={slug}", *quick(slug, tmp_path), f"--trainer.default_root_dir={tmp_path}"], run=False)
+    cli = ContrastiveCLI(
+        args=[f"--config={slug}", *quick(slug, tmp_path), f"--trainer.default_root_dir={tmp_path}"], run=False
+    )
     used = {type(part).__name__ for part in (*cli.model.modules(), *cli.trainer.callbacks)}
     assert COMPONENTS[slug] in used
     before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()}

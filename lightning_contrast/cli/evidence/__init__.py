@@ -29,7 +29,9 @@ def main(args: list[str]) -> int:
     )
     parser.add_argument("slugs", nargs="*", metavar="SLUG", help="recipes by name, or `all`")
     parser.add_argument("--study", help=f"instead of recipes: {', '.join(studies())}, or a file (.yaml)")
-    parser.add_argument("--budget", type=float, help=f"seconds of one core a run (default: {SECONDS:g}, or the study's)")
+    parser.add_argument(
+        "--budget", type=float, help=f"seconds of one core a run (default: {SECONDS:g}, or the study's)"
+    )
     parser.add_argument("--steps", type=int, help="equal optimizer steps instead of equal seconds")
     parser.add_argument("--seeds", type=int, help=f"runs a row; intervals need two (default: {SEEDS}, or the study's)")
     parser.add_argument("--out", type=Path, default=Path("docs/evidence"), help="folder (default: docs/evidence)")

@@ -60,7 +60,9 @@ def markdown(rows: Sequence[Row], data: str, setting: str) -> str:
     return "\n".join(parts)
 
 
-def table(what: str, rows: Sequence[Row], baselines: Sequence[Row], figures: Sequence[str], names: dict[str, str]) -> str:
+def table(
+    what: str, rows: Sequence[Row], baselines: Sequence[Row], figures: Sequence[str], names: dict[str, str]
+) -> str:
     """In Markdown; rows get their places by the first figure, baselines none.
 
     Args:

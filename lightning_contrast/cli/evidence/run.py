@@ -20,8 +20,8 @@ WARM, TIMED = 5, 15
 
 def run(job: Job) -> dict[str, Any]:
     """Train and score; what comes back is a line of the records."""
-    from lightning_contrast.cli.evidence import by_label, by_search
     from lightning_contrast.cli.evaluate import source_of
+    from lightning_contrast.cli.evidence import by_label, by_search
     from lightning_contrast.cli.quiet import quiet_lightning
 
     quiet_lightning()

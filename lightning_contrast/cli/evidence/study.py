@@ -128,7 +128,9 @@ def _row(study: str, row: Any, every: dict[str, Any]) -> StudyRow:
     _check_keys(row, f"--study {study}, rows", _ROW, ("name",))
     base = row.get("base", every.get("base"))
     if base is None:
-        raise UserError(f"--study {study}, row {row['name']!r}: no `base:`, the recipe it changes; give it or every_row one.")
+        raise UserError(
+            f"--study {study}, row {row['name']!r}: no `base:`, the recipe it changes; give it or every_row one."
+        )
     settings = [{key: part[key] for key in _SETTINGS[1:] if key in part} for part in (every, row)]
     configs = (config_path(base), *(json.dumps(one) for one in settings if one))
     return StudyRow(str(row["name"]), configs, row.get("line"), row.get("at"))
@@ -139,6 +141,8 @@ def _check_keys(held: Any, where: str, known: tuple[str, ...], needed: tuple[str
         raise UserError(f"{where}: a mapping is expected, got {type(held).__name__}.")
     for key in held:
         if key not in known:
-            raise UserError(f"{where}: unknown key {key!r}{nearest(str(key), list(known))}. Allowed: {', '.join(known)}.")
+            raise UserError(
+                f"{where}: unknown key {key!r}{nearest(str(key), list(known))}. Allowed: {', '.join(known)}."
+            )
     if absent := [key for key in needed if key not in held]:
         raise UserError(f"{where}: lacks {', '.join(absent)}.")
