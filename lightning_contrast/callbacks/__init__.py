@@ -2,6 +2,7 @@
 
 from lightning_contrast.callbacks.adversarial_negatives import AdversarialNegatives
 from lightning_contrast.callbacks.batch_mining import BatchMining
+from lightning_contrast.callbacks.bm25_negatives import BM25Negatives
 from lightning_contrast.callbacks.callback import ContrastCallback
 from lightning_contrast.callbacks.centre_of_features import CentreOfFeatures
 from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
@@ -29,6 +30,7 @@ from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
     "AdversarialNegatives",
+    "BM25Negatives",
     "BatchMining",
     "CentreOfFeatures",
     "ClusteredMemory",

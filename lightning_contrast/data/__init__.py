@@ -15,9 +15,11 @@ from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
 from lightning_contrast.data.mined import MinedBatchSampler
 from lightning_contrast.data.neighbour_batches import NeighbourBatchSampler
+from lightning_contrast.data.package_search import PackageSearchDataModule
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import TensorImages
+from lightning_contrast.data.token_pairs import TokenPairs
 
 __all__ = [
     "BindingBatchSampler",
@@ -33,10 +35,12 @@ __all__ = [
     "MPerClassBatchSampler",
     "MinedBatchSampler",
     "NeighbourBatchSampler",
+    "PackageSearchDataModule",
     "PseudoLabelBatchSampler",
     "ResumableLoader",
     "ShuffledBatchSampler",
     "TensorImages",
+    "TokenPairs",
     "check_batch",
     "make_resumable",
 ]

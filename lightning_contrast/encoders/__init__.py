@@ -1,5 +1,6 @@
 """Small encoders, the adapter that brings any other module under them, and teachers."""
 
+from lightning_contrast.encoders.bag_of_words import BagOfWords
 from lightning_contrast.encoders.encoder import Encoder, EncoderLike, ModuleEncoder
 from lightning_contrast.encoders.frozen import Frozen
 from lightning_contrast.encoders.mlp import MLPEncoder
@@ -11,6 +12,7 @@ from lightning_contrast.encoders.snapshot import Snapshot
 from lightning_contrast.encoders.teacher import Teacher
 
 __all__ = [
+    "BagOfWords",
     "Encoder",
     "EncoderLike",
     "Frozen",

@@ -88,11 +88,43 @@ def retrieval_figures(
         part = slice(start, start + QUERIES)
         ids = None if query_ids is None else query_ids[part]
         _, row = nearest(query[part], corpus, max(depth, 1), query_ids=ids, bank_ids=corpus_ids, normalize=normalize)
-        hits = (corpus_group[row.clamp_min(0)] == query_group[part, None]) & (row >= 0)
+        hits = _hits(row, query_group[part], corpus_group)
         for name, (figure, cut) in parsed.items():
             sums[name] += per_query(figure, cut, hits, relevant[part]).sum()
     answered = (relevant > 0).sum()
     return {name: value / answered for name, value in sums.items()}
+
+
+def figures_of_ranked(
+    row: Tensor, query_group: Tensor, corpus_group: Tensor, figures: tuple[str, ...] | list[str] = DEFAULT
+) -> dict[str, Tensor]:
+    """The figures of a search that has been made: by words, by another index.
+
+    Args:
+        row: rows of the corpus, best first, int64 [Q, K]; -1 where nothing was found.
+        query_group: integers [Q].
+        corpus_group: integers [M].
+        figures: as for :func:`retrieval_figures`; K bounds what they see.
+
+    Returns:
+        Each figure, averaged over the queries that have an answer, 0-d float64 in [0, 1].
+
+    Raises:
+        ValueError: unknown names.
+
+    Example:
+        >>> figures_of_ranked(torch.tensor([[2, 0]]), torch.tensor([5]), torch.tensor([5, 1, 2]), ["mrr@10"])
+        {'mrr@10': tensor(0.5000, dtype=torch.float64)}
+
+    """
+    relevant = relevant_counts(query_group, corpus_group)
+    hits, answered = _hits(row, query_group, corpus_group), (relevant > 0).sum()
+    parsed = {name: parse_figure(name) for name in figures}
+    return {name: per_query(*of, hits, relevant).sum() / answered for name, of in parsed.items()}
+
+
+def _hits(row: Tensor, query_group: Tensor, corpus_group: Tensor) -> Tensor:
+    return (corpus_group[row.clamp_min(0)] == query_group[:, None]) & (row >= 0)
 
 
 def per_query(figure: str, cut: int, hits: Tensor, relevant: Tensor) -> Tensor:

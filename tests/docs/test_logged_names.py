@@ -89,7 +89,7 @@ def test_every_callback_that_logs_is_in_that_run() -> None:
     ours = [
         c for _, c in inspect.getmembers(callbacks, inspect.isclass) if c.__module__.startswith("lightning_contrast")
     ]
-    logging = {c.__name__ for c in ours if _logs(c)}
+    logging = {c.__name__ for c in ours if _logs(c)} - {"BM25Negatives"}  # has no refreshes to tell of
     assert logging == set(LOGGING) | set(OF_ONE_OBJECTIVE)
 
 

@@ -5,7 +5,7 @@ from torchmetrics import retrieval as reference
 
 from lightning_contrast.functional import ranking
 from lightning_contrast.functional import retrieval as module
-from lightning_contrast.functional.retrieval import relevant_counts, retrieval_figures
+from lightning_contrast.functional.retrieval import figures_of_ranked, relevant_counts, retrieval_figures
 
 torch.manual_seed(0)
 QUERY, CORPUS = torch.randn(30, 8), torch.randn(90, 8)
@@ -82,6 +82,16 @@ def test_a_query_is_not_its_own_answer_and_lonely_queries_do_not_count():
     assert float(found["precision@1"]) == 1  # over two queries; the third has no partner
     assert relevant_counts(group, group, ids, ids).tolist() == [1, 1, 0]
     assert relevant_counts(group, group).tolist() == [2, 2, 1]
+
+
+def test_a_search_made_elsewhere_has_the_same_figures():
+    names = ["mrr@10", "ndcg@10", "recall@10", "map@10"]
+    z, c = F.normalize(QUERY, dim=1), F.normalize(CORPUS, dim=1)
+    ranked = (z @ c.T).sort(dim=1, descending=True, stable=True).indices[:, :10]
+    expected = retrieval_figures(QUERY, CORPUS, QUERY_GROUP, CORPUS_GROUP, names)
+    torch.testing.assert_close(figures_of_ranked(ranked, QUERY_GROUP, CORPUS_GROUP, names), expected)
+    nothing = torch.full_like(ranked, -1)
+    assert all(float(v) == 0 for v in figures_of_ranked(nothing, QUERY_GROUP, CORPUS_GROUP, names).values())
 
 
 @pytest.mark.parametrize("name", ["mrr", "mrr@0", "mrr@x", "f1@3"])

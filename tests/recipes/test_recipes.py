@@ -12,6 +12,7 @@ from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.recipes import FOLDER, methods
 from lightning_contrast.cli.trainer import ContrastiveCLI
 from lightning_contrast.modules import contrastive
+from tests.data.packages import write_sample
 from tests.modules.test_contrastive import weights
 
 TESTS = Path(__file__).parent.parent
@@ -26,11 +27,18 @@ PROOFS = {
     "independent implementation",
 }  # fmt: skip
 QUICK = [
-    "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
     "--trainer.max_steps=2", "--trainer.max_epochs=1", "--trainer.limit_val_batches=1", "--trainer.logger=false",
     "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]  # fmt: skip
+# By the data of the recipe: real ones that are always at hand in their stead.
+SMALL = {
+    "FashionMNISTDataModule": [
+        "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
+    ],
+    "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
+}  # fmt: skip
+
 
 # What a recipe cannot do without, where the small data above take it away.
 ALSO = {"care": ["--data.n_views=4"]}
@@ -59,9 +67,13 @@ def test_head(method):
 
 def quick(slug, folder, *more):
     """Small and short; what a recipe says of batches holds for other data too."""
-    data = read_arguments([f"--config={slug}"]).config["data"]["init_args"]
-    kept = [f"--data.{key}={json.dumps(data[key])}" for key in ("sampler", "pairs") if key in data]
-    return [f"--config={slug}", *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
+    data = read_arguments([f"--config={slug}"]).config["data"]
+    name = data["class_path"].rpartition(".")[2]
+    assert name in SMALL, f"say in SMALL how a recipe on {name} is run in a second"
+    small = [word.format(packages=write_sample(folder / "packages")) if "{" in word else word for word in SMALL[name]]
+    settings = data.get("init_args", {})
+    kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs") if key in settings]
+    return [f"--config={slug}", *small, *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
 
 
 @pytest.mark.parametrize("slug", RECIPES)

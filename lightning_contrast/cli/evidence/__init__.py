@@ -1,60 +1,101 @@
-"""``lightning-contrast evidence``: methods compared at an equal budget."""
+"""``lightning-contrast evidence``: methods compared at an equal budget, and studies of one question each."""
 
 import argparse
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_contrast.cli.errors import UserError, nearest
-from lightning_contrast.cli.evidence.job import BASELINES, Job
-from lightning_contrast.cli.evidence.records import Records
+from lightning_contrast.cli.evidence.job import BASELINES, Job, on_shared_data
+from lightning_contrast.cli.evidence.records import Record, Records
 from lightning_contrast.cli.recipes import methods
 
 RUNS = "runs.jsonl"
+SECONDS, SEEDS = 180.0, 1
 
 
 def main(args: list[str]) -> int:
     """Run what is not finished yet, then write table and chart."""
+    from lightning_contrast.cli.evidence.study import read_study, studies
+
     parser = argparse.ArgumentParser(
         prog="lightning-contrast evidence",
         description="Train methods on the same data, encoder, seeds and budget, one thread each, and score the last step: "
-        "kNN, linear probe and ten labels a class of the test split, geometry, time, memory. Finished runs are kept "
-        f"in OUT/{RUNS}: the same command goes on where it was stopped.",
+        "kNN, linear probe and ten labels a class of the test split, geometry, time, memory. Or run a study: rows that "
+        f"answer one question. Finished runs are kept in OUT/{RUNS} (OUT/STUDY.jsonl): the same command goes on where it "
+        "was stopped.",
         epilog="Anything else is taken as by `fit`, for all runs: --data.subset 10000, --data DigitsDataModule, ...",
     )
-    parser.add_argument("slugs", nargs="+", metavar="SLUG", help="recipes by name, or `all`")
-    parser.add_argument("--budget", type=float, default=180.0, help="seconds of one core a run (default: 180)")
+    parser.add_argument("slugs", nargs="*", metavar="SLUG", help="recipes by name, or `all`")
+    parser.add_argument("--study", help=f"instead of recipes: {', '.join(studies())}, or a file (.yaml)")
+    parser.add_argument(
+        "--budget", type=float, help=f"seconds of one core a run (default: {SECONDS:g}, or the study's)"
+    )
     parser.add_argument("--steps", type=int, help="equal optimizer steps instead of equal seconds")
-    parser.add_argument("--seeds", type=int, default=1, help="runs a method; intervals need two (default: 1)")
+    parser.add_argument("--seeds", type=int, help=f"runs a row; intervals need two (default: {SEEDS}, or the study's)")
     parser.add_argument("--out", type=Path, default=Path("docs/evidence"), help="folder (default: docs/evidence)")
     options, others = parser.parse_known_args(args)
     for name, value in (("budget", options.budget), ("steps", options.steps), ("seeds", options.seeds)):
         if value is not None and not value > 0:
             raise UserError(f"--{name} {value}: must be above 0.")
-    like = Job("simclr", 0, options.budget, options.steps, _options(others))
-    jobs = [Job(slug, 0, like.seconds, like.steps, like.others) for slug in BASELINES]
-    jobs += [
-        Job(slug, seed, like.seconds, like.steps, like.others)
-        for seed in range(options.seeds)
-        for slug in _asked(options.slugs)
-    ]
-    return compare(jobs, like, options.out)
+    if bool(options.slugs) == (options.study is not None):
+        raise UserError("give recipes by name (or `all`), or --study; `lightning-contrast evidence --help` says more.")
+    given = _options(others)
+    if options.study is None:
+        return methods_compared(options, given)
+    command = shlex.join(["lightning-contrast", "evidence", *args])
+    return study_run(read_study(options.study), options, given, command)
 
 
-def compare(jobs: list[Job], like: Job, folder: Path, run: Callable[[Job], dict[str, Any]] | None = None) -> int:
+def methods_compared(options: argparse.Namespace, others: tuple[str, ...]) -> int:
+    """The recipes that were asked for, beside the baselines."""
+    from lightning_contrast.cli.evidence.report import write_report
+
+    budget, seeds = options.budget or SECONDS, options.seeds or SEEDS
+
+    def job(slug: str, seed: int = 0) -> Job:
+        return Job(slug, seed, budget, options.steps, others)
+
+    baselines = [one for one in BASELINES if one != "BM25"]  # it needs texts
+    jobs = [*map(job, baselines), *(job(slug, seed) for seed in range(seeds) for slug in _asked(options.slugs))]
+    known = [job(method.slug) for method in methods() if method.recipe]
+    records = Records(options.out / RUNS)
+    report = lambda runs: write_report(runs, options.out, jobs[0].setting)  # noqa: E731
+    return compare(jobs, [*map(job, baselines), *known], records, report)
+
+
+def study_run(study: Any, options: argparse.Namespace, others: tuple[str, ...], command: str) -> int:
+    """The rows of a study."""
+    from lightning_contrast.cli.evidence.study_report import write_study
+
+    budget, seeds = options.budget or study.seconds, options.seeds or study.seeds
+    jobs = [study.job(row, seed, budget, options.steps, others) for seed in range(seeds) for row in study.rows]
+    jobs = [job for job in jobs if job.slug not in ("raw pixels", "BM25") or job.seed == 0]  # nothing random in them
+    records = Records(options.out / f"{study.name}.jsonl")
+    report = lambda runs: write_study(study, runs, options.out, jobs[0].setting, command)  # noqa: E731
+    return compare(jobs, jobs, records, report)
+
+
+def compare(
+    jobs: Sequence[Job],
+    known: Iterable[Job],
+    records: Records,
+    report: Callable[[list[Record]], list[Path]],
+    run: Callable[[Job], Record] | None = None,
+) -> int:
     """Run the jobs that are not finished, one at a time, and report all of their setting; 1 if one failed.
 
     Args:
         jobs: of one setting.
-        like: any job of that setting.
-        folder: for records, table and chart.
+        known: one of every row that the report shows, if there are records of it.
+        records: of finished runs.
+        report: writes table and chart; the paths.
         run: how a job is run; ``None`` is in a process of its own.
     """
     from rich.console import Console
 
-    from lightning_contrast.cli.evidence.report import write_report
-
-    console, records, failed = Console(), Records(folder / RUNS), []
+    console, failed = Console(), []
     for number, job in enumerate(jobs, 1):
         name = f"[{number}/{len(jobs)}] {job.slug}, seed {job.seed}"
         if records.has(job):
@@ -67,14 +108,15 @@ def compare(jobs: list[Job], like: Job, folder: Path, run: Callable[[Job], dict[
             console.print(f"{name}: failed: {error}", highlight=False, markup=False)
             continue
         records.add(found)
-        told = f"{name}: kNN {found['val']['knn']:.3f} (validation), {found['steps']} steps"
+        key, value = next(iter(found["val"].items()))
+        told = f"{name}: {key} {value:.3f} (validation), {found['steps']} steps"
         console.print(told, highlight=False, markup=False)
-    written = write_report(records.current(like), folder, like.setting) if records.current(like) else []
-    console.print("\n".join(map(str, written)), highlight=False, soft_wrap=True, markup=False)
+    runs = records.current(known)
+    console.print("\n".join(map(str, report(runs) if runs else [])), highlight=False, soft_wrap=True, markup=False)
     return 1 if failed else 0
 
 
-def _alone(job: Job) -> dict[str, Any]:
+def _alone(job: Job) -> Record:
     """In a fresh process: its memory is its own, and it cannot take the others with it."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -101,8 +143,10 @@ def _options(words: list[str]) -> tuple[str, ...]:
 def _asked(slugs: list[str]) -> list[str]:
     shipped = [method.slug for method in methods() if method.recipe]
     if slugs == ["all"]:
-        return shipped
+        return [slug for slug in shipped if on_shared_data(slug)]
     for slug in slugs:
         if slug not in shipped:
             raise UserError(f"{slug}: not a recipe{nearest(slug, shipped)}. `lightning-contrast methods` lists all.")
+        if not on_shared_data(slug):
+            raise UserError(f"{slug}: on other data than the methods that are compared; make a study of it (--study).")
     return list(dict.fromkeys(slugs))

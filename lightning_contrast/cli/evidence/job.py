@@ -1,4 +1,4 @@
-"""One run of the comparison: what it is, and by what it is known again."""
+"""One run of a comparison or a study: what it is, and by what it is known again."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ from lightning_contrast import __version__
 from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.recipes import FOLDER
 
-BASELINES = ("raw pixels", "untrained encoder")
-"""What every table shows beside the methods; they are not trained."""
+BASELINES = ("raw pixels", "untrained encoder", "BM25")
+"""Not trained; shown beside the rest."""
 _BASE = str(FOLDER / "simclr.yaml")
 _WHERE = ("--data.root=", "--data.cache_dir=", "--data.url=")
 """Where data lie does not change what comes out."""
@@ -19,14 +19,17 @@ _MONITORS = {"OnlineKNN", "OnlineLinearProbe", "GeometryMonitor"}
 
 @dataclass(frozen=True)
 class Job:
-    """A method, a seed and a budget.
+    """A row of the table, a seed and a budget.
 
     Args:
-        slug: of a recipe, or one of ``BASELINES``.
+        slug: of a recipe, one of ``BASELINES``, or the name of a study's row.
         seed: of everything.
         seconds: of one core that training may take; without effect when ``steps`` is given.
         steps: of the optimizer, or None.
-        others: further options as for ``fit``, each ``--name=value``, the same for all runs of a comparison.
+        others: further options as for ``fit``, each ``--name=value``, the same for all runs.
+        configs: of a study's row: what to give to ``--config``, one over the other. Without them, the recipe of that slug, on
+            the encoder that all methods share.
+        points: of the curve of the validation score.
     """
 
     slug: str
@@ -34,6 +37,8 @@ class Job:
     seconds: float = 180.0
     steps: int | None = None
     others: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
+    points: int = 0
 
     @property
     def setting(self) -> str:
@@ -42,13 +47,16 @@ class Job:
         return " ".join([budget, *(option for option in self.others if not option.startswith(_WHERE))])
 
     def settings(self) -> dict[str, Any]:
-        """The recipe's, without its monitors, on the encoder that all methods share."""
-        shared = read_arguments([f"--config={_BASE}"]).config
-        if self.slug in BASELINES:
-            return shared
-        own = read_arguments([f"--config={self.slug}"]).config
-        own["model"]["encoder"] = shared["model"]["encoder"]
-        trainer = own["trainer"]
+        """As read from files, without monitors: they cost time."""
+        if self.configs:
+            own = read_arguments([f"--config={config}" for config in self.configs]).config
+        else:
+            shared = read_arguments([f"--config={_BASE}"]).config
+            if self.slug in BASELINES:
+                return shared
+            own = read_arguments([f"--config={self.slug}"]).config
+            own["model"]["encoder"] = shared["model"]["encoder"]
+        trainer = own.setdefault("trainer", {})
         trainer["callbacks"] = [c for c in trainer.get("callbacks") or [] if _name(c) not in _MONITORS]
         return own
 
@@ -58,6 +66,12 @@ class Job:
         return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _name(callback: Any) -> str:
-    path = callback.get("class_path", "") if isinstance(callback, dict) else str(callback)
+def on_shared_data(slug: str) -> bool:
+    """Whether this recipe trains on the data that methods are compared on."""
+    shared, own = (read_arguments([f"--config={config}"]).config["data"] for config in (_BASE, slug))
+    return _name(own) == _name(shared)
+
+
+def _name(part: Any) -> str:
+    path = part.get("class_path", "") if isinstance(part, dict) else str(part)
     return path.rpartition(".")[2]

@@ -2,12 +2,12 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lightning_contrast.cli.errors import UserError
-from lightning_contrast.cli.evidence.job import BASELINES, Job
-from lightning_contrast.cli.recipes import methods
+from lightning_contrast.cli.evidence.job import Job
 
 Record = dict[str, Any]
 
@@ -45,18 +45,18 @@ class Records:
         part.write_text("".join(json.dumps(one) + "\n" for one in self.runs), encoding="utf-8")
         os.replace(part, self.path)
 
-    def current(self, like: Job) -> list[Record]:
-        """The runs of a comparison whose recipes have not changed since."""
-        shipped = {method.slug for method in methods() if method.recipe} | set(BASELINES)
-        known: dict[str, str] = {}
+    def current(self, known: Iterable[Job]) -> list[Record]:
+        """The runs of these jobs, whatever their seed, whose settings have not changed since."""
+        jobs = {(job.slug, job.setting): job for job in known}
+        prints: dict[tuple[str, str], str] = {}
         out = []
         for run in self.runs:
-            slug = run["slug"]
-            if run["setting"] != like.setting or slug not in shipped:
+            key = run["slug"], run["setting"]
+            if key not in jobs:
                 continue
-            if slug not in known:
-                known[slug] = Job(slug, 0, like.seconds, like.steps, like.others).fingerprint()
-            if run["fingerprint"] == known[slug]:
+            if key not in prints:
+                prints[key] = jobs[key].fingerprint()
+            if run["fingerprint"] == prints[key]:
                 out.append(run)
         return out
 

@@ -1,4 +1,4 @@
-"""The table and the chart of a comparison."""
+"""Tables, and the page and chart of a comparison of methods."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_contrast.cli.evidence.job import BASELINES
-from lightning_contrast.cli.evidence.rows import ACCURACIES, COSTS, FIGURES, Row, places, rows_of
+from lightning_contrast.cli.evidence.rows import ACCURACIES, COSTS, FIGURES, NAMES, Row, places, rows_of
 
 _ABOUT = """\
 Every method trains the same encoder on the same data for the same budget ({setting}), in one process on one thread. \
@@ -15,8 +15,8 @@ Settings are those of the recipes, chosen on the validation split if at all; the
 
 `place` is by kNN: from the best to the worst place that the 95 % intervals over seeds leave open, and empty for a \
 single run. Rows stand in alphabetical order, which says nothing. `alignment` and `uniformity` are of unit features (lower is \
-closer, lower is more spread), `rank` is the entropy rank of their covariance, `seconds` those of one core in training, `MB` the \
-memory that training added.
+closer, lower is more spread), `rank` is the entropy rank of their covariance, `seconds` those of one core in training, \
+`wall clock` those that passed, `MB` the memory that training added.
 """
 
 
@@ -26,15 +26,25 @@ def write_report(runs: Sequence[dict[str, Any]], folder: Path, setting: str) -> 
     Raises:
         ValueError: without runs, or with runs on different data.
     """
-    data = sorted({run["data"] for run in runs})
-    if len(data) != 1:
-        raise ValueError(f"one table shows runs on one data set, got {data or 'none'}: use another --out.")
+    data = one_data_set(runs)
     folder.mkdir(parents=True, exist_ok=True)
     rows = rows_of(runs)
     page, chart = folder / "evidence.md", folder / "evidence.png"
-    _write(page, markdown(rows, data[0], setting))
-    draw(rows, chart, f"Held-out accuracy on {data[0]}", f"{setting}; bars: 95 % over seeds")
+    write_text(page, markdown(rows, data, setting))
+    draw(rows, chart, f"Held-out accuracy on {data}", f"{setting}; bars: 95 % over seeds")
     return [page, chart]
+
+
+def one_data_set(runs: Sequence[dict[str, Any]]) -> str:
+    """Its name.
+
+    Raises:
+        ValueError: without runs, or with runs on different data.
+    """
+    data = sorted({run["data"] for run in runs})
+    if len(data) != 1:
+        raise ValueError(f"one table shows runs on one data set, got {data or 'none'}: use another --out.")
+    return data[0]
 
 
 def markdown(rows: Sequence[Row], data: str, setting: str) -> str:
@@ -44,29 +54,43 @@ def markdown(rows: Sequence[Row], data: str, setting: str) -> str:
     for title, labels in (("Trained without labels", False), ("Trained with labels", True)):
         own = [row for row in rows if row.slug not in BASELINES and row.labels is labels]
         if own:
-            parts.append(f"## {title}\n\n{_table(own, baselines)}")
+            names = {row.slug: f"`{row.slug}`" for row in own}
+            parts.append(f"## {title}\n\n{table('method', own, baselines, [*ACCURACIES, *FIGURES], names)}")
     parts.append("![Accuracy of every method, with intervals](evidence.png)\n")
     return "\n".join(parts)
 
 
-def _table(rows: Sequence[Row], baselines: Sequence[Row]) -> str:
-    columns = {**ACCURACIES, **FIGURES, **COSTS}
-    place = places(rows)
+def table(
+    what: str, rows: Sequence[Row], baselines: Sequence[Row], figures: Sequence[str], names: dict[str, str]
+) -> str:
+    """In Markdown; rows get their places by the first figure, baselines none.
+
+    Args:
+        what: a row is.
+        rows: in their order.
+        baselines: above them.
+        figures: columns, keys of ``NAMES``; costs follow.
+        names: of rows, where not as they are.
+    """
+    columns = {**{key: NAMES[key] for key in figures}, **COSTS}
+    place = places(rows, figures[0])
     lines = [
-        "| method | runs | place | " + " | ".join(columns.values()) + " |",
+        f"| {what} | runs | place | " + " | ".join(columns.values()) + " |",
         "|---|--:|--:|" + "--:|" * len(columns),
     ]
     for row in [*baselines, *rows]:
-        name = f"*{row.slug}*" if row.slug in BASELINES else f"`{row.slug}`"
+        name = f"*{row.slug}*" if row.slug in BASELINES else names.get(row.slug, row.slug)
         cells = [_cell(row, key) for key in columns]
         lines.append(f"| {name} | {row.seeds} | {place.get(row.slug, '')} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(row: Row, key: str) -> str:
-    found = row.figures[key]
+    found = row.figures.get(key)
+    if found is None or (key in COSTS and row.slug in BASELINES):
+        return ""
     if key in COSTS:
-        return "" if row.slug in BASELINES else f"{found.mean:.0f}"
+        return f"{found.mean:.0f}"
     digits = {"rank": 1, "alignment": 2, "uniformity": 2}.get(key, 3)
     half = "" if found.half is None else f" ± {found.half:.{digits}f}"
     return f"{found.mean:.{digits}f}{half}"
@@ -99,7 +123,8 @@ def draw(rows: Sequence[Row], path: Path, title: str, note: str) -> Path:
     return save_png(figure, path)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """As a whole or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)

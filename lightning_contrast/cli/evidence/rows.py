@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 ACCURACIES = {"knn": "kNN", "linear": "linear", "few_label": "10 labels a class"}
+BY_SIZE = {
+    f"{key}_{size}": f"{ACCURACIES[key]}, {size}" for key in ("knn", "linear") for size in ("many", "medium", "few")
+}
+"""Accuracies on the classes with many, with fewer and with few training samples."""
+SEARCH = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "recall@10": "recall@10"}
 FIGURES = {"alignment": "alignment", "uniformity": "uniformity", "rank": "rank"}
-COSTS = {"steps": "steps", "seconds": "seconds", "memory": "MB"}
+COSTS = {"steps": "steps", "seconds": "seconds", "wall": "wall clock", "memory": "MB"}
+NAMES = {**ACCURACIES, **BY_SIZE, **SEARCH, **FIGURES}
+"""Every figure that a table may show."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's runs."""
+    """The runs of a method, or of a study's row."""
 
     slug: str
     seeds: int
@@ -51,19 +58,19 @@ def figure(values: Sequence[float]) -> Figure:
 
 
 def rows_of(runs: Sequence[dict[str, Any]]) -> list[Row]:
-    """One row a method, by name."""
+    """One row a method, by name; its figures are those that all of its runs have."""
     out = []
     for slug in sorted({run["slug"] for run in runs}):
-        own = [run for run in runs if run["slug"] == slug]
-        figures = {key: figure([run["test"][key] for run in own]) for key in ACCURACIES}
-        figures |= {key: figure([run[key] for run in own]) for key in (*FIGURES, *COSTS)}
+        own = [{**run, **run["test"]} for run in runs if run["slug"] == slug]
+        shared = [key for key in (*NAMES, *COSTS) if all(key in run for run in own)]
+        figures = {key: figure([run[key] for run in own]) for key in shared}
         out.append(Row(slug, len(own), any(run["labels"] for run in own), figures))
     return out
 
 
 def places(rows: Sequence[Row], key: str = "knn") -> dict[str, str]:
     """``2``, or ``2-4`` where intervals overlap; methods without an interval have no place."""
-    known = {row.slug: row.figures[key] for row in rows if row.figures[key].half is not None}
+    known = {row.slug: row.figures[key] for row in rows if key in row.figures and row.figures[key].half is not None}
     out = {}
     for slug, own in known.items():
         others = [one for name, one in known.items() if name != slug]

@@ -3,17 +3,15 @@
 import itertools
 import json
 import logging
-import os
 import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from lightning_contrast.cli.evidence.clock import Clock
 from lightning_contrast.cli.evidence.job import BASELINES, Job
 
 WARM, TIMED = 5, 15
@@ -22,87 +20,60 @@ WARM, TIMED = 5, 15
 
 def run(job: Job) -> dict[str, Any]:
     """Train and score; what comes back is a line of the records."""
+    from lightning_contrast.cli.evaluate import source_of
+    from lightning_contrast.cli.evidence import by_label, by_search
     from lightning_contrast.cli.quiet import quiet_lightning
 
     quiet_lightning()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.set_num_threads(1)
-    steps, clock = _steps(job), Clock()
-    cli = _made(job, steps, clock)
-    if steps:
-        cli.trainer.fit(cli.model, cli.datamodule)
+    steps = _steps(job)
+    clock = Clock(steps, job.seconds, job.points)
+    cli = _made(job, -1 if steps is None else steps, clock)
+    data, module = cli.datamodule, cli.model
+    protocol: Any = by_search if hasattr(data, "corpus_dataloader") else by_label
+    if steps == 0:
+        data.prepare_data()
+        data.setup("fit")
     else:
-        cli.datamodule.prepare_data()
-        cli.datamodule.setup("fit")
-    objective = cli.model.objective
+        clock.look = lambda pl_module: protocol.look(pl_module, data)
+        cli.trainer.fit(module, data)
+    data.setup("test")
     return {
         "slug": job.slug,
         "seed": job.seed,
         "setting": job.setting,
         "fingerprint": job.fingerprint(),
-        "labels": job.slug not in BASELINES and "label" in objective.requires,
-        "steps": steps,
+        "labels": job.slug not in BASELINES and "label" in module.objective.requires,
+        "steps": cli.trainer.global_step,
         "seconds": round(clock.seconds, 2),
+        "wall": round(clock.wall, 2),
         "memory": round(clock.memory, 1),
-        **scores(nn.Flatten() if job.slug == "raw pixels" else _embedder(cli.model), cli.datamodule, job.seed),
-    }
-
-
-def scores(embed: Callable[[Tensor], Tensor], data: Any, seed: int) -> dict[str, Any]:
-    """``val`` and ``test`` accuracies by the protocol, and the geometry of the features of the test split."""
-    from lightning_contrast.cli.evaluate import source_of, validation_batches
-    from lightning_contrast.cli.protocol import bank_loader, embed_split
-    from lightning_contrast.functional.evaluation import evaluate_embeddings
-    from lightning_contrast.functional.geometry import alignment, uniformity
-    from lightning_contrast.functional.spectrum import effective_rank
-
-    data.setup("test")
-    bank = embed_split(embed, bank_loader(data))
-    val = embed_split(embed, validation_batches(data))
-    test = embed_split(embed, data.predict_dataloader())
-    with torch.inference_mode():
-        views = [data.make_views(batch)["views"][:2] for batch in data.test_dataloader()]
-        one, two = (torch.cat([embed(pair[i]).float().flatten(1) for pair in views]) for i in (0, 1))
-    return {
         "data": source_of(data).partition(" in ")[0],
-        "val": evaluate_embeddings(*bank, *val, seed=seed),
-        "test": evaluate_embeddings(*bank, *test, seed=seed),
-        "alignment": float(alignment(one, two)),
-        "uniformity": float(uniformity(test[0])),
-        "rank": float(effective_rank(test[0])),
+        "curve": clock.curve,
+        **protocol.scores(embedder_of(job, module), data, job.seed),
     }
 
 
-class Clock(pl.Callback):
-    """Seconds of processor time of every step and of all training, and memory at its peak above the start, in MB."""
+def embedder_of(job: Job, module: Any) -> Callable[[Tensor], Tensor] | None:
+    """What makes features of inputs; None for a baseline that has none."""
+    from lightning_contrast.cli.protocol import embedder
 
-    def __init__(self) -> None:
-        self.marks: list[float] = []
-        self.seconds = self.memory = self._start = self._held = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Here the data are read and the model is made."""
-        _forget_peak()
-        self._held, self._start = _status("VmRSS"), time.process_time()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """After every step."""
-        self.marks.append(time.process_time())
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before anything is scored."""
-        self.seconds = time.process_time() - self._start
-        self.memory = max(0.0, _status("VmHWM") - self._held)
+    if job.slug == "BM25":
+        return None
+    return nn.Flatten() if job.slug == "raw pixels" else embedder(module)
 
 
-def _steps(job: Job) -> int:
-    """The budget in steps, known before training so that schedules end with it."""
+def _steps(job: Job) -> int | None:
+    """The budget in steps, known before training so that schedules end with it; None where nothing asks for it."""
     if job.slug in BASELINES:
         return 0
     if job.steps is not None:
         return job.steps
-    clock = Clock()
+    if not job.settings()["model"].get("lr_scheduler"):
+        return None
+    clock = Clock(WARM + TIMED)
     cli = _made(job, WARM + TIMED, clock)
     cli.trainer.fit(cli.model, cli.datamodule)
     marks = clock.marks[-TIMED - 1 :]
@@ -129,34 +100,5 @@ def _made(job: Job, steps: int, clock: Clock) -> Any:
     }
     cli = ContrastiveCLI(args=[f"--config={json.dumps(settings)}", *job.others], run=False)
     callbacks: list[pl.Callback] = cli.trainer.callbacks  # type: ignore[attr-defined]
-    callbacks.append(clock)
+    callbacks.insert(0, clock)
     return cli
-
-
-def _embedder(module: Any) -> Callable[[Tensor], Tensor]:
-    from lightning_contrast.cli.protocol import embedder
-
-    return embedder(module)
-
-
-def _status(key: str) -> float:
-    """MB of this process; 0 where the system does not tell."""
-    path = Path("/proc/self/status")
-    if not path.is_file():
-        return 0.0
-    found = [line.split()[1] for line in path.read_text().splitlines() if line.startswith(f"{key}:")]
-    return int(found[0]) / 1024 if found else 0.0
-
-
-def _forget_peak() -> None:
-    """Linux: the peak begins anew; elsewhere it stays what it was."""
-    try:
-        descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY)
-    except OSError:
-        return
-    try:
-        os.write(descriptor, b"5")
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

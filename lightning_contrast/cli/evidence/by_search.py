@@ -1,0 +1,56 @@
+"""Scores of runs on queries and documents: each query searches the whole corpus."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_contrast.callbacks.embedding import evaluation_mode
+from lightning_contrast.data.resume import isolated_random_state
+from lightning_contrast.functional.bm25 import bm25_topk
+from lightning_contrast.functional.retrieval import figures_of_ranked, retrieval_figures
+
+FIGURES = ("mrr@10", "ndcg@10", "recall@10")
+LOOK = 1000
+"""Queries behind a point of a curve."""
+
+
+def scores(embed: Callable[[Tensor], Tensor] | None, data: Any, seed: int) -> dict[str, Any]:
+    """``val`` and ``test`` figures by cosine, streamed; by BM25 without an encoder."""
+    splits = {"val": data.val_dataloader(), "test": data.test_dataloader()}
+    figures = search(data.corpus_dataloader(), embed)
+    return {split: figures(loader) for split, loader in splits.items()}
+
+
+def look(module: Any, data: Any) -> float:
+    """MRR@10 of the first validation queries among all documents, in training and without a trace in it."""
+    with isolated_random_state(0), evaluation_mode(module):
+        return search(data.corpus_dataloader(), module.embed)(data.val_dataloader(), LOOK)["mrr@10"]
+
+
+def search(corpus: Any, embed: Callable[[Tensor], Tensor] | None) -> Callable[..., dict[str, float]]:
+    """A function from a loader of queries (and how many of them at most) to figures; the corpus is encoded once."""
+    documents, ids = read(corpus, "document", embed)
+
+    def figures(loader: Any, most: int | None = None) -> dict[str, float]:
+        queries, wanted = (part[:most] for part in read(loader, "query", embed))
+        if embed is None:
+            ranked = bm25_topk(queries, documents, 10).indices
+            found = figures_of_ranked(ranked, wanted, ids, FIGURES)
+        else:
+            found = retrieval_figures(queries, documents, wanted, ids, FIGURES)
+        return {name: float(value) for name, value in found.items()}
+
+    return figures
+
+
+def read(loader: Any, name: str, embed: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Embeddings ``[N, D]`` (without an encoder: token numbers ``[N, L]``) and ``document_id`` ``[N]``."""
+    rows, ids = [], []
+    with torch.inference_mode():
+        for batch in loader:
+            rows.append(batch[name] if embed is None else embed(batch[name]).float())
+            ids.append(batch["document_id"])
+    width = max(part.shape[1] for part in rows)
+    return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in rows]), torch.cat(ids)

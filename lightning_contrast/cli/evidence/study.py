@@ -1,0 +1,148 @@
+"""A study: a question, and the rows that answer it. It is data: a YAML file, read here.
+
+.. code-block:: yaml
+
+    title: Small batches
+    question: Does a queue help where batches are small?
+    seconds: 25                    # of one core, a run
+    seeds: 3
+    figures: [knn, linear]         # columns; rows are placed, and curves drawn, by the first
+    baselines: [untrained encoder]
+    every_row:                     # what all rows share, as in a recipe
+      data: {subset: 10000}
+    rows:
+      - name: SimCLR, 16
+        base: simclr               # a recipe; the rest is over it
+        data: {batch_size: 16}
+        line: SimCLR               # together with `at` and the study's `axis`: a line of the second chart
+        at: 16
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_contrast.cli.errors import UserError, nearest
+from lightning_contrast.cli.evidence.job import BASELINES, Job
+from lightning_contrast.cli.evidence.rows import NAMES
+from lightning_contrast.cli.recipes import FOLDER, config_path
+
+STUDIES = FOLDER / "studies"
+_SETTINGS = ("base", "trainer", "model", "data")
+_KEYS = ("title", "question", "seconds", "seeds", "figures", "baselines", "every_row", "rows", "axis")
+_ROW = ("name", "line", "at", *_SETTINGS)
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One row of a study.
+
+    Args:
+        name: in the table.
+        configs: for :class:`Job`.
+        line: of the second chart it is a point of.
+        at: where on that line.
+    """
+
+    name: str
+    configs: tuple[str, ...]
+    line: str | None = None
+    at: float | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study.
+
+    Args:
+        name: by which it is run; of its files.
+        title: of its page.
+        question: what it asks, and how; in Markdown.
+        rows: what is compared, baselines first.
+        figures: keys of scores, as columns.
+        seconds: of one core, a run.
+        seeds: runs a row.
+        axis: name of the second chart's axis.
+    """
+
+    name: str
+    title: str
+    question: str
+    rows: tuple[StudyRow, ...]
+    figures: tuple[str, ...]
+    seconds: float = 30.0
+    seeds: int = 3
+    axis: str | None = None
+
+    def job(self, row: StudyRow, seed: int, seconds: float, steps: int | None, others: tuple[str, ...]) -> Job:
+        """One run of a row."""
+        return Job(row.name, seed, seconds, steps, others, row.configs, points=0 if row.name in BASELINES else 8)
+
+
+def studies() -> list[str]:
+    """Names of those that are shipped."""
+    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+
+
+def read_study(name: str) -> Study:
+    """A shipped study by name, or a file.
+
+    Raises:
+        UserError: if there is neither, or for keys that are missing, unknown or of the wrong kind.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else STUDIES / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(
+            f"--study {name}: neither a file (.yaml) nor a shipped study{nearest(name, studies())}. "
+            f"Shipped: {', '.join(studies())}."
+        )
+    try:
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"--study {name}: not valid YAML: {error}") from error
+    _check_keys(held, f"--study {name}", _KEYS, ("title", "question", "figures", "rows"))
+    every = held.get("every_row") or {}
+    _check_keys(every, f"--study {name}, every_row", _SETTINGS)
+    if unknown := [key for key in held["figures"] if key not in NAMES]:
+        raise UserError(f"--study {name}: figures {unknown}: choose among {', '.join(NAMES)}.")
+    if not held["rows"]:
+        raise UserError(f"--study {name}: it has no rows.")
+    rows = [_row(name, row, every) for row in held["rows"]]
+    for baseline in held.get("baselines") or []:
+        if baseline not in BASELINES:
+            raise UserError(f"--study {name}: baselines: {baseline!r}: choose among {', '.join(BASELINES)}.")
+    rows = [*(StudyRow(one, rows[0].configs) for one in held.get("baselines") or []), *rows]
+    names = [row.name for row in rows]
+    if len(set(names)) < len(names):
+        raise UserError(f"--study {name}: two rows have the same name: {', '.join(names)}.")
+    return Study(
+        path.stem, held["title"], held["question"], tuple(rows), tuple(held["figures"]), float(held.get("seconds", 30.0)),
+        int(held.get("seeds", 3)), held.get("axis"),
+    )  # fmt: skip
+
+
+def _row(study: str, row: Any, every: dict[str, Any]) -> StudyRow:
+    _check_keys(row, f"--study {study}, rows", _ROW, ("name",))
+    base = row.get("base", every.get("base"))
+    if base is None:
+        raise UserError(
+            f"--study {study}, row {row['name']!r}: no `base:`, the recipe it changes; give it or every_row one."
+        )
+    settings = [{key: part[key] for key in _SETTINGS[1:] if key in part} for part in (every, row)]
+    configs = (config_path(base), *(json.dumps(one) for one in settings if one))
+    return StudyRow(str(row["name"]), configs, row.get("line"), row.get("at"))
+
+
+def _check_keys(held: Any, where: str, known: tuple[str, ...], needed: tuple[str, ...] = ()) -> None:
+    if not isinstance(held, dict):
+        raise UserError(f"{where}: a mapping is expected, got {type(held).__name__}.")
+    for key in held:
+        if key not in known:
+            raise UserError(
+                f"{where}: unknown key {key!r}{nearest(str(key), list(known))}. Allowed: {', '.join(known)}."
+            )
+    if absent := [key for key in needed if key not in held]:
+        raise UserError(f"{where}: lacks {', '.join(absent)}.")

@@ -1,0 +1,232 @@
+"""Studies: read from YAML, run and kept as the comparison of methods is, reported with curves."""
+
+import json
+
+import pytest
+import yaml
+
+from lightning_contrast.cli import evidence
+from lightning_contrast.cli.errors import UserError
+from lightning_contrast.cli.evidence.clock import Clock
+from lightning_contrast.cli.evidence.job import BASELINES, Job
+from lightning_contrast.cli.evidence.records import Records
+from lightning_contrast.cli.evidence.run import run
+from lightning_contrast.cli.evidence.study import read_study, studies
+from lightning_contrast.cli.evidence.study_report import curve_of, write_study
+from lightning_contrast.data import FashionMNISTDataModule
+from tests.data.packages import write_sample
+
+HELD = {
+    "title": "Toy", "question": "Which?", "seconds": 2, "seeds": 2, "figures": ["knn", "linear"],
+    "baselines": ["raw pixels"], "axis": "samples a batch",
+    "every_row": {"base": "simclr", "data": {"val_size": 100}},
+    "rows": [
+        {"name": "one", "line": "a", "at": 16, "data": {"batch_size": 16}},
+        {"name": "two", "base": "dcl", "line": "a", "at": 32, "data": {"batch_size": 32}},
+    ],
+}  # fmt: skip
+TEXTS = ["mined once", "refreshed", "in-batch negatives"]
+
+
+def written(folder, **changes):
+    path = folder / "toy.yaml"
+    path.write_text(yaml.safe_dump({**HELD, **changes}))
+    return str(path)
+
+
+def known(name):
+    """Whether what a study needs is there."""
+    return name != "imbalance" or "imbalance" in FashionMNISTDataModule.__init__.__annotations__
+
+
+def line(study, row, seed=0, knn=0.5, steps=3):
+    job = study.job(next(one for one in study.rows if one.name == row), seed, study.seconds, steps, ())
+    scores = {"knn": knn, "linear": knn, "few_label": knn}
+    return {
+        "slug": row, "seed": seed, "setting": job.setting, "fingerprint": job.fingerprint(), "labels": False, "steps": 3,
+        "seconds": 1.5, "wall": 2.0, "memory": 20.0, "data": "digits", "val": scores, "test": scores,
+        "curve": [] if row == "raw pixels" else [[1.0, knn - 0.1], [2.0 + seed, knn]],
+    }  # fmt: skip
+
+
+def test_a_row_is_its_recipe_what_all_share_and_its_own(tmp_path):
+    study = read_study(written(tmp_path))
+    assert [row.name for row in study.rows] == ["raw pixels", "one", "two"]
+    assert (study.name, study.title, study.seconds, study.seeds) == ("toy", "Toy", 2.0, 2)
+    one, two = (study.job(row, 0, 1.0, None, ()).settings() for row in study.rows[1:])
+    simclr = Job("simclr").settings()
+    for own, objective, batch in ((one, "InfoNCE", 16), (two, "DCL", 32)):
+        assert own["model"]["objective"]["class_path"] == objective
+        assert own["data"]["init_args"] == {**simclr["data"]["init_args"], "val_size": 100, "batch_size": batch}
+        assert own["trainer"]["callbacks"] == [], "monitors cost time"
+    assert one["model"] == simclr["model"]
+
+
+@pytest.mark.parametrize("name", studies())
+def test_what_is_shipped(name):
+    study = read_study(name)
+    assert len(study.rows) >= 3
+    assert study.seeds >= 3, "intervals"
+    assert study.question.strip().endswith((".", "?"))
+    minutes = study.seeds * len(study.rows) * study.seconds / 60
+    assert minutes < 15
+    for row in study.rows:
+        settings = study.job(row, 0, 1.0, None, ()).settings()
+        assert settings["model"]["encoder"] == study.job(study.rows[0], 0, 1.0, None, ()).settings()["model"]["encoder"]
+
+
+@pytest.mark.parametrize("name", [n for n in studies() if n != "refresh" and known(n)])
+def test_rows_of_a_shipped_study_on_pictures_train(name):
+    study = read_study(name)
+    kinds = {}
+    for row in study.rows:
+        settings = study.job(row, 0, 1.0, None, ()).settings()
+        if row.name not in BASELINES:  # one of each kind: rows that differ by batch and learning rate need no run each
+            kinds[str(settings["model"]["objective"]) + str(settings["trainer"]["callbacks"])] = row.name, settings
+    for row, settings in kinds.values():
+        digits = {"class_path": "DigitsDataModule", "init_args": {"image_size": 14, "batch_size": 16}}
+        found = run(Job(row, 0, steps=2, configs=(json.dumps({**settings, "data": digits}),), points=1))
+        assert found["steps"] == 2
+        assert [at > 0 and 0 < score <= 1 for at, score in found["curve"]] == [True]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_rows_of_the_search(name, tmp_path):
+    study = read_study("refresh")
+    row = next(row for row in study.rows if row.name == name)
+    small = (f"--data.root={write_sample(tmp_path)}", "--data.batch_size=16", "--data.subset=90")
+    found = run(study.job(row, 0, 1.0, 30, small))
+    assert set(found["val"]) == set(found["test"]) == {"mrr@10", "ndcg@10", "recall@10"}
+    assert len(found["curve"]) == 8
+    assert found["curve"][-1][1] == pytest.approx(found["val"]["mrr@10"], abs=1e-6), "the last point is the last step"
+    assert 0.2 < found["test"]["mrr@10"] <= found["test"]["recall@10"] <= 1
+    assert found["data"].startswith("Debian package descriptions (120 pairs, SHA-256 ")
+
+
+def test_search_by_words_alone(tmp_path):
+    pytest.importorskip("bm25s")
+    study = read_study("refresh")
+    small = (f"--data.root={write_sample(tmp_path)}", "--data.batch_size=16", "--data.subset=90")
+    rows = {row.name: row for row in study.rows}
+    found = run(study.job(rows["BM25"], 0, 1.0, 10, small))
+    assert (found["steps"], found["curve"]) == (0, [])
+    assert found["test"]["mrr@10"] > 0.5
+    static = run(study.job(rows["by words, static"], 0, 1.0, 10, small))
+    assert static["steps"] == 10
+
+
+def test_without_a_schedule_training_ends_when_the_seconds_are_over(tmp_path):
+    study = read_study("refresh")
+    small = (f"--data.root={write_sample(tmp_path)}", "--data.batch_size=16", "--data.subset=90")
+    found = run(study.job(study.rows[2], 0, 0.5, None, small))
+    assert 0.5 <= found["seconds"] < 2
+    assert found["steps"] > 3
+    assert [at for at, _ in found["curve"]] == sorted(at for at, _ in found["curve"])
+    assert len(found["curve"]) >= 4
+
+
+def test_the_clock_stands_still_while_the_curve_is_measured(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.process_time", lambda: now[0])
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    class Trainer:
+        global_step = 0
+        should_stop = False
+
+    def look(module):
+        now[0] += 100
+        return 0.5
+
+    clock, trainer = Clock(None, 4.0, 2, look), Trainer()
+    clock.on_train_start(trainer, None)
+    for _ in range(4):
+        assert not trainer.should_stop
+        now[0] += 1
+        clock.on_train_batch_end(trainer, None)
+    clock.on_train_end(trainer, None)
+    assert trainer.should_stop
+    assert clock.curve == [(2.0, 0.5), (4.0, 0.5)]
+    assert (clock.seconds, clock.wall) == (4.0, 4.0)
+
+
+def test_page_and_chart(tmp_path):
+    study = read_study(written(tmp_path))
+    runs = [line(study, "raw pixels", knn=0.3)]
+    for seed in (0, 1, 2):
+        runs += [line(study, "one", seed, 0.8 + 0.001 * seed), line(study, "two", seed, 0.6 + 0.001 * seed)]
+    page, chart = write_study(study, runs, tmp_path, "3 steps", "lightning-contrast evidence --study toy")
+    text = page.read_text()
+    assert text.startswith("# Toy\n\nWhich?\n")
+    assert "| one | 3 | 1 | 0.801 ± 0.002 |" in text
+    assert "| two | 3 | 2 | 0.601 ± 0.002 |" in text
+    assert "| *raw pixels* | 1 |  | 0.300 | 0.300 |  |  |  |  |" in text
+    assert "```bash\nlightning-contrast evidence --study toy\n```" in text
+    assert "](toy.png)" in text
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    assert text.index("raw pixels") < text.index("| one") < text.index("| two"), "in the study's order"
+
+
+def test_no_ranking_where_intervals_overlap(tmp_path):
+    study = read_study(written(tmp_path))
+    runs = [line(study, row, seed, 0.5 + 0.1 * seed) for row in ("one", "two") for seed in (0, 1)]
+    text = write_study(study, runs, tmp_path, "3 steps", "c")[0].read_text()
+    assert "| one | 2 | 1-2 |" in text
+    assert "| two | 2 | 1-2 |" in text
+
+
+def test_curves_by_hand(tmp_path):
+    study = read_study(written(tmp_path))
+    (at, first), (later, last) = curve_of([line(study, "one", 0, 0.5), line(study, "one", 1, 0.7)])
+    assert (at, later) == (1.0, 2.5)
+    assert (first.mean, last.mean) == (pytest.approx(0.5), pytest.approx(0.6))
+    assert last.half == pytest.approx(12.7062 * 0.1, rel=1e-4)
+
+
+def test_the_command_goes_on_and_forgets_changed_rows(tmp_path, capsys, monkeypatch):
+    ran = []
+
+    def fake(job):
+        ran.append((job.slug, job.seed))
+        return {**line(study, job.slug, job.seed), "fingerprint": job.fingerprint()}
+
+    monkeypatch.setattr(evidence, "_alone", fake)
+    path = written(tmp_path)
+    study = read_study(path)
+    command = ["--study", path, "--steps=3", f"--out={tmp_path}"]
+    assert evidence.main(command) == 0
+    assert ran == [("raw pixels", 0), ("one", 0), ("two", 0), ("one", 1), ("two", 1)]
+    assert evidence.main(command) == 0
+    assert len(ran) == 5
+    assert capsys.readouterr().out.count("kept") == 5
+    assert f"evidence --study {path} --steps=3" in (tmp_path / "toy.md").read_text()
+    rows = [HELD["rows"][0], {**HELD["rows"][1], "data": {"batch_size": 48}}]
+    path = written(tmp_path, rows=rows)
+    study = read_study(path)
+    assert len(Records(tmp_path / "toy.jsonl").current([study.job(r, 0, 2.0, 3, ()) for r in study.rows])) == 3
+    assert evidence.main([*command, "--seeds=1"]) == 0
+    assert ran[5:] == [("two", 0)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rows": []}, "no rows"),
+        ({"rwos": []}, "unknown key 'rwos'; nearest: rows"),
+        ({"figures": ["acc"]}, r"figures \['acc'\]: choose among knn"),
+        ({"baselines": ["chance"]}, "baselines: 'chance'"),
+        ({"every_row": {"model": {}}}, "no `base:`"),
+        ({"every_row": {"base": "simcrl"}}, "nearest: simclr"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "same name"),
+        ({"rows": [{"base": "simclr"}]}, "lacks name"),
+        ({"rows": ["simclr"]}, "a mapping is expected, got str"),
+    ],
+)
+def test_wrong_studies(tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        read_study(written(tmp_path, **changes))
+
+
+def test_no_such_study():
+    with pytest.raises(UserError, match="nearest: small-batches"):
+        read_study("small-batch")

@@ -1,0 +1,42 @@
+"""BagOfWords by hand."""
+
+import pytest
+import torch
+
+from lightning_contrast.encoders import BagOfWords
+
+
+def test_the_mean_of_its_words():
+    encoder = BagOfWords(10, 4)
+    table = encoder.embedding.weight.detach()
+    found = encoder(torch.tensor([[3, 7, 3, 0], [5, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.int32))
+    torch.testing.assert_close(found[0], (2 * table[3] + table[7]) / 3)
+    torch.testing.assert_close(found[1], table[5])
+    assert found[2].tolist() == [0] * 4
+
+
+def test_padding_is_not_trained():
+    encoder = BagOfWords(10, 4)
+    encoder(torch.tensor([[3, 0]])).sum().backward()
+    gradient = encoder.embedding.weight.grad
+    assert gradient[3].tolist() == [1] * 4
+    assert not gradient[[0, *range(4, 10)]].any()
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (torch.ones(2, 3), "integers"),
+        (torch.ones(2, dtype=torch.int64), "integers"),
+        (torch.tensor([[10]]), "the same words"),
+        (torch.tensor([[-1]]), "the same words"),
+    ],
+)
+def test_wrong_input(x, words):
+    with pytest.raises(ValueError, match=words):
+        BagOfWords(10, 4)(x)
+
+
+def test_wrong_numbers():
+    with pytest.raises(ValueError, match="words=1"):
+        BagOfWords(1)
