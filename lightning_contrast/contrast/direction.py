@@ -16,10 +16,14 @@ Tile = tuple[int, int]
 
 @dataclass
 class Direction:
-    """One direction, ready: ``local`` before the exchange (partners live there), ``whole`` after it."""
+    """One direction, ready: ``local`` before the exchange (partners live there), ``whole`` after it.
+
+    ``narrow``: the embeddings were bfloat16, so that products may be.
+    """
 
     local: Contrast
     whole: Contrast
+    narrow: bool = False
 
     @property
     def shared(self) -> list[Candidates]:

@@ -80,7 +80,8 @@ def evaluate_all(
             if reduction == "batch":
                 out.append(_batch(one, rows))
                 continue
-            direction = Direction(one, exchanged(one))
+            narrow = contrasts[len(out)].anchors.first.dtype == torch.bfloat16
+            direction = Direction(one, exchanged(one), narrow)
             reason = (
                 why_not(direction)
                 if form == "softmax" and path in ("auto", "kernels")

@@ -14,6 +14,7 @@ from torch import Tensor
 from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast
 from lightning_contrast.contrast.direction import Direction, PayloadPair, Tile, part, why_not
+from lightning_contrast.contrast.narrow import narrow_products, own_rows, partners_apart
 from lightning_contrast.contrast.pair import Pair
 from lightning_contrast.contrast.scores import Scores
 from lightning_contrast.contrast.target import Labelled, Paired
@@ -31,21 +32,27 @@ def softmax_sum(d: Direction) -> tuple[Tensor, Tensor]:
         return _soft(d)
     scale, bound = _scale(c)
     logits, private_sum, private_mass = _private(d)
-    weighted, mass = _target(d, scale)
+    partners, mass = _target(d, scale)
+    dtype, exclude = narrow_products(d, bound), [_exclusion(d, b) for b in d.shared]
+    apart = partners_apart(d, partners, mass) if dtype is not None and c.candidates[0].where != "private" else None
+    weighted = partners
     if logits is not None:
-        weighted = weighted + private_sum
+        weighted = partners + private_sum
         mass = (torch.ones_like(weighted) if mass is None else mass) + private_mass
+    if apart is not None:
+        column, exclude[0] = apart
+        logits = column if logits is None else torch.cat([column, logits], dim=1)
+    elif c.candidates[0].where != "private":
+        dtype = None
     positive, weight = _mean(weighted, mass)
     anchors = c.anchors.first
     bias = None if not c.rules else lambda block, rows, columns: _log_weight(c, d.shared[block], rows, columns)
     alone = c.candidates[0] is c.anchors and len(c.candidates) == 1 and not c.rules
+    how = {"scale": scale, "logits": logits, "bound": bound, "dtype": dtype or _wide(anchors)}
     if alone and (scale is None or scale.dim() == 0):
-        total, _ = self_lse(anchors, weight, scale=scale, exclude=_exclusion(d, d.shared[0]), bound=bound)
+        total, _ = self_lse(anchors, weight, exclude=exclude[0], **how)
     else:
-        exclude = [_exclusion(d, b) for b in d.shared]
-        z = [b.first for b in d.shared]
-        bound = None if logits is not None else bound
-        total, _ = row_lse(anchors, z, weight, scale=scale, logits=logits, exclude=exclude, bias=bias, bound=bound)
+        total, _ = row_lse(anchors, [b.first for b in d.shared], weight, exclude=exclude, bias=bias, **how)
     return total - positive.sum(), weight.count_nonzero()
 
 
@@ -59,14 +66,25 @@ def both_directions(one: Direction, two: Direction) -> list[tuple[Tensor, Tensor
     if why_not(two) is not None:
         return None
     scale, bound = _scale(a)
-    positives, present = zip(*(_mean(*_target(d, scale)) for d in (one, two)), strict=True)
+    targets = [_target(d, scale) for d in (one, two)]
+    positives, present = zip(*(_mean(*t) for t in targets), strict=True)
+    exclude, dtype = _exclusion(one, a.candidates[0]), narrow_products(one, bound)
+    apart = None
+    if dtype is not None and all(mass is None for _, mass in targets):
+        apart = partners_apart(one, *targets[0])
+    column: Tensor | None = None
+    if apart is None:
+        dtype = _wide(a.anchors.first)
+    else:
+        column, exclude = apart
     counts = [w.count_nonzero() for w in present]
     # Every direction is divided by its own count later: scale the second so that one division serves both.
     ratio = counts[0] / counts[1].clamp(min=1)
     weights = [w * f for w, f in zip(present, (1.0, ratio), strict=True)]
     total, rows, columns = symmetric_lse(
-        a.anchors.first, b.anchors.first, *weights, scale=scale, exclude=_exclusion(one, a.candidates[0]), bound=bound
-    )
+        a.anchors.first, b.anchors.first, *weights, scale=scale, row_logits=column, column_logits=column,
+        exclude=exclude, bound=bound, dtype=dtype,
+    )  # fmt: skip
     taken = [p.sum() for p in positives]
     mine, theirs = (
         (v.detach() * w).nan_to_num(neginf=0.0).sum() for v, w in zip((rows, columns), present, strict=True)
@@ -94,10 +112,7 @@ def _exclusion(d: Direction, block: Candidates) -> Exclusion | None:
     c = d.whole
     diagonal = None
     if d.local.is_self and block is c.candidates[0]:
-        diagonal = 0
-        if block.rows != c.anchors.rows:  # gathered: where this rank's rows begin
-            mine = [(block.get(k) == c.anchors.get(k)[0]) for k in ("position", "view")]
-            diagonal = int((mine[0] & mine[1]).nonzero()[0])
+        diagonal = own_rows(d)
     ids = [b.payload.get("index") for b in (c.anchors, block)]
     if ids[0] is None or ids[1] is None:
         return None if diagonal is None else Exclusion(diagonal=diagonal)
@@ -201,7 +216,7 @@ def _soft(d: Direction) -> tuple[Tensor, Tensor]:
     mass = _by_tiles(c.anchors.rows, block.rows, lambda r, k: target(r, k).sum(1), c.anchors.first, wide)
     valid = mass > 0
     weight = valid.to(wide) / mass.where(valid, 1.0)
-    total, _ = soft_lse(c.anchors.first, block.first, target, weight, scale=scale, bias=bias)
+    total, _ = soft_lse(c.anchors.first, block.first, target, weight, scale=scale, bias=bias, dtype=wide)
     return total, valid.sum()
 
 
