@@ -17,7 +17,7 @@ from lightning_contrast.functional.exclusion import Exclusion
 NARROW_BOUND = 15.0
 """Largest |logit| whose products may be bfloat16: temperature 0.07 with cosine."""
 
-NARROW_ENTRIES = 2**18
+NARROW_ENTRIES = 2**20
 """From this many scores on. Fewer do not average out, and gain nothing."""
 
 
