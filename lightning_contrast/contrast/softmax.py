@@ -13,9 +13,10 @@ from torch import Tensor
 
 from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast
-from lightning_contrast.contrast.direction import Direction, PayloadPair, Tile, part, why_not
+from lightning_contrast.contrast.direction import Direction, why_not
 from lightning_contrast.contrast.narrow import narrow_products, own_rows, partners_apart
 from lightning_contrast.contrast.pair import Pair
+from lightning_contrast.contrast.payload_only import PayloadPair, Tile, part
 from lightning_contrast.contrast.scores import Scores
 from lightning_contrast.contrast.target import Labelled, Paired
 from lightning_contrast.functional.exclusion import Exclusion
@@ -50,9 +51,12 @@ def softmax_sum(d: Direction) -> tuple[Tensor, Tensor]:
     alone = c.candidates[0] is c.anchors and len(c.candidates) == 1 and not c.rules
     how = {"scale": scale, "logits": logits, "bound": bound, "dtype": dtype or _wide(anchors)}
     if alone and (scale is None or scale.dim() == 0):
-        total, _ = self_lse(anchors, weight, exclude=exclude[0], **how)
+        total, lse = self_lse(anchors, weight, exclude=exclude[0], **how)
     else:
-        total, _ = row_lse(anchors, [b.first for b in d.shared], weight, exclude=exclude, bias=bias, **how)
+        total, lse = row_lse(anchors, [b.first for b in d.shared], weight, exclude=exclude, bias=bias, **how)
+    if c.rules:  # log-weights may leave an anchor nothing
+        weight = weight.masked_fill(lse.detach() == -torch.inf, 0.0)
+        positive = positive * weight
     return total - positive.sum(), weight.count_nonzero()
 
 
@@ -216,8 +220,8 @@ def _soft(d: Direction) -> tuple[Tensor, Tensor]:
     mass = _by_tiles(c.anchors.rows, block.rows, lambda r, k: target(r, k).sum(1), c.anchors.first, wide)
     valid = mass > 0
     weight = valid.to(wide) / mass.where(valid, 1.0)
-    total, _ = soft_lse(c.anchors.first, block.first, target, weight, scale=scale, bias=bias, dtype=wide)
-    return total, valid.sum()
+    total, rows = soft_lse(c.anchors.first, block.first, target, weight, scale=scale, bias=bias, dtype=wide)
+    return total, (valid & (rows.detach() > -torch.inf)).sum()
 
 
 def _by_tiles(n: int, m: int, f: Callable[[Tile, Tile], Tensor], like: Tensor, dtype: torch.dtype) -> Tensor:

@@ -259,9 +259,7 @@ class _Run:
             total.add_(logits.sum(1))
         return total, shift, [(self.chunks[i], e) for i, e in kept.items()]
 
-    def _scores(
-        self, number: int, rows: Tile, q: Tensor, base: MaybeTensor, buffers: dict[int, Tensor]
-    ) -> Tensor:
+    def _scores(self, number: int, rows: Tile, q: Tensor, base: MaybeTensor, buffers: dict[int, Tensor]) -> Tensor:
         """Return the base-2 logits of one chunk, minus `base`, in a buffer that the next row tile uses again."""
         chunk = self.chunks[number]
         n, width = len(q), len(chunk.candidates)
