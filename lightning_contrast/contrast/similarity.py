@@ -102,7 +102,7 @@ class Cosine(Similarity):
         z = z.to(wide(z))
         norm = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         # A dead row keeps no gradient; dividing by a small constant instead would give it one of 1e12.
-        return z * norm.masked_fill(norm < 1e-12, torch.inf).reciprocal()
+        return z / norm.masked_fill(norm < 1e-12, torch.inf)
 
 
 class Dot(Similarity):

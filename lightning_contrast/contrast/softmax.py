@@ -7,9 +7,11 @@ same result.
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast
@@ -49,7 +51,7 @@ def softmax_sum(d: Direction) -> tuple[Tensor, Tensor]:
     anchors = c.anchors.first
     bias = None if not c.rules else lambda block, rows, columns: _log_weight(c, d.shared[block], rows, columns)
     alone = c.candidates[0] is c.anchors and len(c.candidates) == 1 and not c.rules
-    how = {"scale": scale, "logits": logits, "bound": bound, "dtype": dtype or _wide(anchors)}
+    how: dict[str, Any] = {"scale": scale, "logits": logits, "bound": bound, "dtype": dtype or _wide(anchors)}
     if alone and (scale is None or scale.dim() == 0):
         total, lse = self_lse(anchors, weight, exclude=exclude[0], **how)
     else:
@@ -58,6 +60,32 @@ def softmax_sum(d: Direction) -> tuple[Tensor, Tensor]:
         weight = weight.masked_fill(lse.detach() == -torch.inf, 0.0)
         positive = positive * weight
     return total - positive.sum(), weight.count_nonzero()
+
+
+DIRECT_ENTRIES = 2**18
+"""Up to this many scores plain autograd needs fewer operators than a kernel."""
+
+
+def direct_sum(d: Direction) -> tuple[Tensor, Tensor] | None:
+    """As :func:`softmax_sum` for few plain pairs: PyTorch's own cross-entropy of one small matrix; ``None`` for others."""
+    c = d.whole
+    block, n = c.candidates[0], c.anchors.rows
+    plain = len(c.candidates) == 1 and not c.rules and block.where == "batch" and type(c.target) is Paired
+    if not plain or d.local.is_self or block.rows != n or n * n > DIRECT_ENTRIES or not _in_order(d):
+        return None
+    if "index" in block.payload and "index" in c.anchors.payload:
+        return None
+    a, scale = c.anchors.first, _scale(c)[0]
+    if scale is not None:
+        a = a * (scale[:, None] if scale.dim() else scale)
+    own = torch.arange(n, device=a.device)
+    return cross_entropy(a @ block.first.mT.to(a.dtype), own, reduction="sum"), torch.tensor(n, device=a.device)
+
+
+def _in_order(d: Direction) -> bool:
+    """Whether row i of the candidates is the partner of row i of the anchors; the constructor gives both one tensor."""
+    one, two = d.local.anchors.get("position"), d.local.candidates[0].get("position")
+    return one is two or torch.equal(one, two)
 
 
 def both_directions(one: Direction, two: Direction) -> list[tuple[Tensor, Tensor]] | None:
@@ -155,7 +183,7 @@ def _target(d: Direction, scale: Tensor | None) -> tuple[Tensor, Tensor | None]:
         blocks = [d.local.candidates[0]]
         rows = [d.local.anchors.get("position"), blocks[0].get("position")]
         sources = [blocks[0].first]
-        if not d.local.is_self and torch.equal(rows[0], rows[1]):
+        if not d.local.is_self and _in_order(d):
             return _dot(a, sources[0], scale), None
     known, group = torch.unique(torch.cat(rows), return_inverse=True)
     mine, theirs = group[: a.shape[0]], group[a.shape[0] :]
