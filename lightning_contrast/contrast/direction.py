@@ -3,23 +3,26 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast
 from lightning_contrast.contrast.exchange import world_size
-from lightning_contrast.contrast.pair import Pair, PairFunction
+from lightning_contrast.contrast.payload_only import PayloadPair, one_sided, reads_payload_only
+from lightning_contrast.contrast.similarity import Dot
 from lightning_contrast.contrast.target import Labelled, Paired
-
-Tile = tuple[int, int]
 
 
 @dataclass
 class Direction:
-    """One direction, ready: ``local`` before the exchange (partners live there), ``whole`` after it."""
+    """One direction, ready: ``local`` before the exchange (partners live there), ``whole`` after it.
+
+    ``narrow``: the embeddings were bfloat16, so that products may be.
+    """
 
     local: Contrast
     whole: Contrast
+    narrow: bool = False
 
     @property
     def shared(self) -> list[Candidates]:
@@ -32,6 +35,37 @@ class Direction:
         return tuple(b for b in self.whole.candidates if b.where == "private")
 
 
+def plain_temperature(d: Direction) -> Direction:
+    """The direction without a temperature function, where that speaks of the candidates or of the anchors alone.
+
+    Candidates are divided by their own temperature, which leaves 1 for the kernels and the gradient to autograd; anchors
+    have it as payload.
+    """
+    c, t = d.whole, d.whole.temperature
+    if not callable(t) or isinstance(t, Tensor) or d.private or d.local.is_self or c.similarity is None:
+        return d
+    if not c.similarity.is_product or any(isinstance(b.z, tuple) for b in c.candidates):
+        return d
+    values = [one_sided(t, c, b) for b in c.candidates]
+    if all(v is not None and v.shape[0] == 1 for v in values):
+        first = d.local.candidates[0]
+        first = _divided(first, t(PayloadPair(d.local.replace(candidates=()), first)))
+        blocks = tuple(_divided(b, v) for b, v in zip(c.candidates, values, strict=True) if v is not None)
+        plain = Dot()
+        if c.similarity.bound is not None and c.anchors.first.device.type == "cpu":
+            plain.bound = c.similarity.bound / min(float(v.detach().min()) for v in values if v is not None)
+        local = d.local.replace(candidates=(first, *d.local.candidates[1:]))
+        return Direction(local, c.replace(candidates=blocks, temperature=1.0, similarity=plain), d.narrow)
+    if values and all(v is not None and v.shape[1] == 1 for v in values) and values[0] is not None:
+        anchors = c.anchors.attach(temperature=values[0][:, 0])
+        return Direction(d.local, c.replace(anchors=anchors, temperature="temperature"), d.narrow)
+    return d
+
+
+def _divided(block: Candidates, temperature: Tensor) -> Candidates:
+    return block.replace(z=block.first / temperature.to(block.first.dtype).reshape(-1, 1))
+
+
 def why_not(d: Direction) -> str | None:
     """Why this direction needs the generic tiles, or ``None``."""
     c = d.whole
@@ -42,13 +76,13 @@ def why_not(d: Direction) -> str | None:
         return "the similarity is no product of single tensors"
     if callable(c.temperature) and not isinstance(c.temperature, Tensor):
         return "the temperature is a function of the tile"
-    if any(t.requires_grad for b in blocks for t in b.payload.values()):
-        return "payload is trained"
+    if world_size() > 1 and any(t.requires_grad for b in blocks for t in b.payload.values()):
+        return "payload is trained on many ranks"
     if not c.anchors.rows or not d.shared or not all(b.rows for b in d.shared):
         return "there is nothing to score, or nothing that all anchors share"
     if any(r.kind == "shift" or r.statistic is not None for r in c.rules):
         return "a rule shifts logits or reads a statistic of the row"
-    if any(not _reads_payload_only(r.function, d, b) for r in c.rules for b in d.shared if r.applies_to(b.name)):
+    if any(not reads_payload_only(r.function, c, b) for r in c.rules for b in d.shared if r.applies_to(b.name)):
         return "a rule reads scores or is trained"
     if type(c.target) is Paired:
         if any(r.kind == "exclude" for r in c.rules) and (d.private or len(d.shared) > 1):
@@ -67,44 +101,10 @@ def why_not(d: Direction) -> str | None:
     if (
         target is None
         or getattr(target, "statistic", None) is not None
-        or not _reads_payload_only(target, d, d.shared[0])
+        or not reads_payload_only(target, c, d.shared[0])
     ):
         return "the target reads scores or is trained"
     return None
-
-
-class _ReadsScoresError(Exception):
-    pass
-
-
-class PayloadPair(Pair):
-    """A tile that has payload but no scores."""
-
-    @property
-    def similarity(self) -> Tensor:
-        """Refused."""
-        raise _ReadsScoresError
-
-    logit = similarity
-
-
-def _reads_payload_only(f: PairFunction, d: Direction, block: Candidates) -> bool:
-    """Tried on one pair: no scores, nothing trained, nothing random."""
-    if isinstance(f, nn.Module) and any(True for _ in f.parameters()):
-        return False
-    tiny = d.whole.replace(anchors=part(d.whole.anchors, (0, 1)), candidates=())
-    try:
-        with torch.random.fork_rng(devices=[]):
-            before = torch.get_rng_state()
-            value = f(PayloadPair(tiny, part(block, (0, 1))))
-            return not value.requires_grad and torch.equal(before, torch.get_rng_state())
-    except _ReadsScoresError:
-        return False
-
-
-def part(block: Candidates, span: Tile) -> Candidates:
-    """Rows ``span`` of a block."""
-    return block.map(lambda t: t[slice(*span)])
 
 
 def _partners_unclear(d: Direction) -> str | None:

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast
-from lightning_contrast.contrast.direction import Direction, why_not
+from lightning_contrast.contrast.direction import Direction, plain_temperature, why_not
 from lightning_contrast.contrast.exchange import all_sum, exchanged, world_size
 from lightning_contrast.contrast.ready import prepared
 from lightning_contrast.contrast.ring import check_ring, ring_sum
 from lightning_contrast.contrast.scores import Scores
-from lightning_contrast.contrast.softmax import both_directions, softmax_sum
+from lightning_contrast.contrast.softmax import both_directions, direct_sum, softmax_sum
 from lightning_contrast.contrast.tiles import Rows, RunTiles, Tiles, refuse_captured, split, tile_sum
 
 Path = Literal["auto", "kernels", "dense", "tiles"]
@@ -80,11 +80,11 @@ def evaluate_all(
             if reduction == "batch":
                 out.append(_batch(one, rows))
                 continue
-            direction = Direction(one, exchanged(one))
+            narrow = contrasts[len(out)].anchors.first.dtype == torch.bfloat16
+            direction = Direction(one, exchanged(one), narrow)
+            plain = plain_temperature(direction) if form == "softmax" else direction
             reason = (
-                why_not(direction)
-                if form == "softmax" and path in ("auto", "kernels")
-                else "other tiles were asked for"
+                why_not(plain) if form == "softmax" and path in ("auto", "kernels") else "other tiles were asked for"
             )
             if path == "kernels" and reason is not None:
                 raise ValueError(f"path='kernels' cannot score {one.name!r}: {reason}. Use path='auto'.")
@@ -94,7 +94,8 @@ def evaluate_all(
             pair = local[len(out) + 1 : len(out) + 2]
             both = both_directions(direction, Direction(pair[0], pair[0])) if pair and one is direction.whole else None
             if both is None:
-                out.append(_result(direction, *softmax_sum(direction), {}))
+                sums = (direct_sum(plain) if path == "auto" else None) or softmax_sum(plain)
+                out.append(_result(direction, *sums, {}))
             else:
                 out += [_result(Direction(c, c), *sums, {}) for c, sums in zip((one, pair[0]), both, strict=True)]
     return out

@@ -8,7 +8,7 @@ from torch import Tensor
 from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast, Temperature
 from lightning_contrast.contrast.exchange import exchanged
-from lightning_contrast.contrast.similarity import Cosine, Similarity
+from lightning_contrast.contrast.similarity import Cosine, Similarity, wide
 from lightning_contrast.contrast.target import Paired
 
 
@@ -87,6 +87,8 @@ def _prepared(block: Candidates, contrast: Contrast, similarity: Similarity) -> 
             )
     z = block.z if block.prepared else similarity.prepare(block.z)
     first = z[0] if isinstance(z, tuple) else z
-    if first.dtype != a.dtype:  # a queue may be stored in another precision; the anchors decide
-        z = (first.to(a.dtype), *z[1:]) if isinstance(z, tuple) else first.to(a.dtype)
+    # The anchors decide, but at least float32. Products take a queue as it is stored, widened tile by tile.
+    dtype = wide(a)
+    if first.dtype != dtype and not (similarity.is_product and first.dtype.itemsize < dtype.itemsize):
+        z = (first.to(dtype), *z[1:]) if isinstance(z, tuple) else first.to(dtype)
     return block.replace(z=z, prepared=True)

@@ -6,6 +6,11 @@ from torch import Tensor, nn
 Embedding = Tensor | tuple[Tensor, ...]
 
 
+def wide(*tensors: Tensor) -> torch.dtype:
+    """The dtype to compute in: float64 if one of them is, else float32."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
 class Similarity(nn.Module):
     """A similarity is a preparation of each side, done once, and a function of a tile.
 
@@ -42,8 +47,9 @@ class Similarity(nn.Module):
                 f"{type(self).__name__} compares single tensors, but the embeddings are tuples: choose a similarity "
                 "made for them (MaxSim for token embeddings with a mask)."
             )
-        products = a @ b.mT if b.dim() == 2 else (a.unflatten(0, (b.shape[0], -1)) @ b.mT).flatten(0, 1)
-        return self.link(products if products.dtype == torch.float64 else products.float())
+        # A product rounded to half precision and then divided by a small temperature would be off by whole units.
+        a, b = a.to(wide(a, b)), b.to(wide(a, b))
+        return self.link(a @ b.mT if b.dim() == 2 else (a.unflatten(0, (b.shape[0], -1)) @ b.mT).flatten(0, 1))
 
     def transpose(self) -> "Similarity":
         """The same similarity with the roles of anchor and candidate exchanged."""
@@ -79,7 +85,8 @@ class Transposed(Similarity):
 class Cosine(Similarity):
     """Cosine of the angle between anchor and candidate, in [-1, 1].
 
-    Zero vectors (norm < 1e-12) have similarity 0 with everything, and gradient 0.
+    Zero vectors (norm < 1e-12) have similarity 0 with everything, and gradient 0. Unit rows are float32 or wider: rounded
+    to half precision they would be off by as much as their input already is.
     """
 
     bound = 1.0
@@ -92,10 +99,10 @@ class Cosine(Similarity):
 
     @staticmethod
     def _unit(z: Tensor) -> Tensor:
-        wide = z if z.dtype == torch.float64 else z.float()
-        norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        z = z.to(wide(z))
+        norm = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         # A dead row keeps no gradient; dividing by a small constant instead would give it one of 1e12.
-        return (wide * norm.masked_fill(norm < 1e-12, torch.inf).reciprocal()).to(z.dtype)
+        return z / norm.masked_fill(norm < 1e-12, torch.inf)
 
 
 class Dot(Similarity):

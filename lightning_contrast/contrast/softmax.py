@@ -7,14 +7,18 @@ same result.
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast
-from lightning_contrast.contrast.direction import Direction, PayloadPair, Tile, part, why_not
+from lightning_contrast.contrast.direction import Direction, why_not
+from lightning_contrast.contrast.narrow import narrow_products, own_rows, partners_apart
 from lightning_contrast.contrast.pair import Pair
+from lightning_contrast.contrast.payload_only import PayloadPair, Tile, part
 from lightning_contrast.contrast.scores import Scores
 from lightning_contrast.contrast.target import Labelled, Paired
 from lightning_contrast.functional.exclusion import Exclusion
@@ -31,22 +35,57 @@ def softmax_sum(d: Direction) -> tuple[Tensor, Tensor]:
         return _soft(d)
     scale, bound = _scale(c)
     logits, private_sum, private_mass = _private(d)
-    weighted, mass = _target(d, scale)
+    partners, mass = _target(d, scale)
+    dtype, exclude = narrow_products(d, bound), [_exclusion(d, b) for b in d.shared]
+    apart = partners_apart(d, partners, mass) if dtype is not None and c.candidates[0].where != "private" else None
+    weighted = partners
     if logits is not None:
-        weighted = weighted + private_sum
+        weighted = partners + private_sum
         mass = (torch.ones_like(weighted) if mass is None else mass) + private_mass
+    if apart is not None:
+        column, exclude[0] = apart
+        logits = column if logits is None else torch.cat([column, logits], dim=1)
+    elif c.candidates[0].where != "private":
+        dtype = None
     positive, weight = _mean(weighted, mass)
     anchors = c.anchors.first
     bias = None if not c.rules else lambda block, rows, columns: _log_weight(c, d.shared[block], rows, columns)
     alone = c.candidates[0] is c.anchors and len(c.candidates) == 1 and not c.rules
+    how: dict[str, Any] = {"scale": scale, "logits": logits, "bound": bound, "dtype": dtype or _wide(anchors)}
     if alone and (scale is None or scale.dim() == 0):
-        total, _ = self_lse(anchors, weight, scale=scale, exclude=_exclusion(d, d.shared[0]), bound=bound)
+        total, lse = self_lse(anchors, weight, exclude=exclude[0], **how)
     else:
-        exclude = [_exclusion(d, b) for b in d.shared]
-        z = [b.first for b in d.shared]
-        bound = None if logits is not None else bound
-        total, _ = row_lse(anchors, z, weight, scale=scale, logits=logits, exclude=exclude, bias=bias, bound=bound)
+        total, lse = row_lse(anchors, [b.first for b in d.shared], weight, exclude=exclude, bias=bias, **how)
+    if c.rules:  # log-weights may leave an anchor nothing
+        weight = weight.masked_fill(lse.detach() == -torch.inf, 0.0)
+        positive = positive * weight
     return total - positive.sum(), weight.count_nonzero()
+
+
+DIRECT_ENTRIES = 2**18
+"""Up to this many scores plain autograd needs fewer operators than a kernel."""
+
+
+def direct_sum(d: Direction) -> tuple[Tensor, Tensor] | None:
+    """As :func:`softmax_sum` for few plain pairs: PyTorch's own cross-entropy of one small matrix; ``None`` for others."""
+    c = d.whole
+    block, n = c.candidates[0], c.anchors.rows
+    plain = len(c.candidates) == 1 and not c.rules and block.where == "batch" and type(c.target) is Paired
+    if not plain or d.local.is_self or block.rows != n or n * n > DIRECT_ENTRIES or not _in_order(d):
+        return None
+    if "index" in block.payload and "index" in c.anchors.payload:
+        return None
+    a, scale = c.anchors.first, _scale(c)[0]
+    if scale is not None:
+        a = a * (scale[:, None] if scale.dim() else scale)
+    own = torch.arange(n, device=a.device)
+    return cross_entropy(a @ block.first.mT.to(a.dtype), own, reduction="sum"), torch.tensor(n, device=a.device)
+
+
+def _in_order(d: Direction) -> bool:
+    """Whether row i of the candidates is the partner of row i of the anchors; the constructor gives both one tensor."""
+    one, two = d.local.anchors.get("position"), d.local.candidates[0].get("position")
+    return one is two or torch.equal(one, two)
 
 
 def both_directions(one: Direction, two: Direction) -> list[tuple[Tensor, Tensor]] | None:
@@ -59,14 +98,25 @@ def both_directions(one: Direction, two: Direction) -> list[tuple[Tensor, Tensor
     if why_not(two) is not None:
         return None
     scale, bound = _scale(a)
-    positives, present = zip(*(_mean(*_target(d, scale)) for d in (one, two)), strict=True)
+    targets = [_target(d, scale) for d in (one, two)]
+    positives, present = zip(*(_mean(*t) for t in targets), strict=True)
+    exclude, dtype = _exclusion(one, a.candidates[0]), narrow_products(one, bound)
+    apart = None
+    if dtype is not None and all(mass is None for _, mass in targets):
+        apart = partners_apart(one, *targets[0])
+    column: Tensor | None = None
+    if apart is None:
+        dtype = _wide(a.anchors.first)
+    else:
+        column, exclude = apart
     counts = [w.count_nonzero() for w in present]
     # Every direction is divided by its own count later: scale the second so that one division serves both.
     ratio = counts[0] / counts[1].clamp(min=1)
     weights = [w * f for w, f in zip(present, (1.0, ratio), strict=True)]
     total, rows, columns = symmetric_lse(
-        a.anchors.first, b.anchors.first, *weights, scale=scale, exclude=_exclusion(one, a.candidates[0]), bound=bound
-    )
+        a.anchors.first, b.anchors.first, *weights, scale=scale, row_logits=column, column_logits=column,
+        exclude=exclude, bound=bound, dtype=dtype,
+    )  # fmt: skip
     taken = [p.sum() for p in positives]
     mine, theirs = (
         (v.detach() * w).nan_to_num(neginf=0.0).sum() for v, w in zip((rows, columns), present, strict=True)
@@ -94,10 +144,7 @@ def _exclusion(d: Direction, block: Candidates) -> Exclusion | None:
     c = d.whole
     diagonal = None
     if d.local.is_self and block is c.candidates[0]:
-        diagonal = 0
-        if block.rows != c.anchors.rows:  # gathered: where this rank's rows begin
-            mine = [(block.get(k) == c.anchors.get(k)[0]) for k in ("position", "view")]
-            diagonal = int((mine[0] & mine[1]).nonzero()[0])
+        diagonal = own_rows(d)
     ids = [b.payload.get("index") for b in (c.anchors, block)]
     if ids[0] is None or ids[1] is None:
         return None if diagonal is None else Exclusion(diagonal=diagonal)
@@ -136,7 +183,7 @@ def _target(d: Direction, scale: Tensor | None) -> tuple[Tensor, Tensor | None]:
         blocks = [d.local.candidates[0]]
         rows = [d.local.anchors.get("position"), blocks[0].get("position")]
         sources = [blocks[0].first]
-        if not d.local.is_self and torch.equal(rows[0], rows[1]):
+        if not d.local.is_self and _in_order(d):
             return _dot(a, sources[0], scale), None
     known, group = torch.unique(torch.cat(rows), return_inverse=True)
     mine, theirs = group[: a.shape[0]], group[a.shape[0] :]
@@ -201,8 +248,8 @@ def _soft(d: Direction) -> tuple[Tensor, Tensor]:
     mass = _by_tiles(c.anchors.rows, block.rows, lambda r, k: target(r, k).sum(1), c.anchors.first, wide)
     valid = mass > 0
     weight = valid.to(wide) / mass.where(valid, 1.0)
-    total, _ = soft_lse(c.anchors.first, block.first, target, weight, scale=scale, bias=bias)
-    return total, valid.sum()
+    total, rows = soft_lse(c.anchors.first, block.first, target, weight, scale=scale, bias=bias, dtype=wide)
+    return total, (valid & (rows.detach() > -torch.inf)).sum()
 
 
 def _by_tiles(n: int, m: int, f: Callable[[Tile, Tile], Tensor], like: Tensor, dtype: torch.dtype) -> Tensor:

@@ -111,7 +111,8 @@ class _FirstDerivativeOnly(torch.autograd.Function):
         raise RuntimeError(
             "The tiled kernels of lightning_contrast.functional have no second derivative: their gradient is "
             "computed together with the value and the scores are gone. For a gradient penalty or another "
-            "second-order method compute the objective from a dense matrix of scores."
+            "second-order method compute the objective from a dense matrix of scores (objective.path = 'dense': "
+            "path='dense')."
         )
 
 

@@ -25,6 +25,7 @@ from lightning_contrast.functional.tiling import (
     chunk_width,
     for_tiles,
     product_dtype,
+    row_centre,
     row_tiles,
     scratch,
     spans,
@@ -178,9 +179,13 @@ class _Run:
         scale = scale[tile, None] if scale is not None and scale.ndim else scale
         q = x * (LOG2E if scale is None else scale * LOG2E)
         logits = None if self.logits is None else self.logits[tile].to(self.sums) * LOG2E
+        base = self._base(rows, q)
+        if logits is not None and base is not None:
+            logits.sub_(base)
         da = torch.zeros_like(x) if self.need_a or self.need_scale else None
-        total, shift, kept = self._exponentials(rows, q, logits, da, buffers)
-        self.lse[tile] = (total.log2() if shift is None else total.log2().add_(shift)).mul_(LN2)
+        total, shift, kept = self._exponentials(rows, q, base, logits, da, buffers)
+        lse = total.log2() if shift is None else total.log2().add_(shift)
+        self.lse[tile] = (lse if base is None else lse.add_(base[:, 0])).mul_(LN2)
         if da is None and self.dlogits is None and not any(self.need_blocks):
             return
         assert self.weight is not None
@@ -199,13 +204,31 @@ class _Run:
             if self.da is not None:
                 self.da[tile] = da if scale is None else da.mul_(scale)
 
+    def _base(self, rows: Tile, q: Tensor) -> MaybeTensor:
+        """Return what is subtracted from all scores of a row before narrow products are rounded; None if all are wide."""
+        narrow = next((chunk for chunk in self.chunks if chunk.dtype != self.sums), None)
+        if narrow is None:
+            return None
+        start = narrow.columns[0]
+
+        def exclude(scores: Tensor) -> None:
+            self._exclude(narrow.block, rows, (start, start + scores.shape[1]), scores, -torch.inf)
+
+        return row_centre(q.to(narrow.dtype), narrow.candidates, exclude).to(self.sums)
+
     def _exponentials(
-        self, rows: Tile, q: Tensor, logits: MaybeTensor, da: MaybeTensor, buffers: dict[int, Tensor]
+        self,
+        rows: Tile,
+        q: Tensor,
+        base: MaybeTensor,
+        logits: MaybeTensor,
+        da: MaybeTensor,
+        buffers: dict[int, Tensor],
     ) -> tuple[Tensor, MaybeTensor, list[tuple[_Chunk, Tensor]]]:
         """Return row sums, what was subtracted from the exponents, and the kept exponentials; add E @ b to
         `da`."""
         total = q.sum(1).mul_(0.0)  # an infinite anchor must not look like one without candidates
-        kept = {i: self._scores(i, rows, q, buffers) for i, chunk in enumerate(self.chunks) if chunk.kept}
+        kept = {i: self._scores(i, rows, q, base, buffers) for i, chunk in enumerate(self.chunks) if chunk.kept}
         shift: MaybeTensor = None
         if not self.kernel.shift_free:
             tops = [e.amax(1).to(self.sums) for e in kept.values()]
@@ -213,7 +236,7 @@ class _Run:
                 tops.append(logits.amax(1))
             shift = torch.stack(tops).amax(0) if tops else torch.full_like(total, -torch.inf)
         for i, chunk in enumerate(self.chunks):
-            e = kept[i] if chunk.kept else self._scores(i, rows, q, buffers)
+            e = kept[i] if chunk.kept else self._scores(i, rows, q, base, buffers)
             if shift is not None and not chunk.kept:  # a running maximum
                 before, shift = shift, torch.maximum(shift, e.amax(1).to(self.sums))
                 factor = torch.exp2(before - _finite(shift))
@@ -225,7 +248,7 @@ class _Run:
                 wide.sub_(_finite(shift)[:, None])
             wide.exp2_()
             if shift is None:
-                self._exclude(chunk, rows, wide, 0.0)
+                self._exclude(chunk.block, rows, chunk.columns, wide, 0.0)
             total.add_(wide.sum(1))
             if wide is not e and (da is not None or chunk.kept):
                 e.copy_(wide)
@@ -236,20 +259,24 @@ class _Run:
             total.add_(logits.sum(1))
         return total, shift, [(self.chunks[i], e) for i, e in kept.items()]
 
-    def _scores(self, number: int, rows: Tile, q: Tensor, buffers: dict[int, Tensor]) -> Tensor:
-        """Return the base-2 logits of one chunk in a buffer that the next row tile uses again."""
+    def _scores(self, number: int, rows: Tile, q: Tensor, base: MaybeTensor, buffers: dict[int, Tensor]) -> Tensor:
+        """Return the base-2 logits of one chunk, minus `base`, in a buffer that the next row tile uses again."""
         chunk = self.chunks[number]
         n, width = len(q), len(chunk.candidates)
         key = number if chunk.kept else -1
         e = self._buffer(key, (n, width), chunk.dtype, buffers)
-        torch.mm(q.to(chunk.dtype), chunk.candidates.to(chunk.dtype).t(), out=e)
+        candidates = chunk.candidates.to(chunk.dtype).t()
+        if base is None:
+            torch.mm(q, candidates, out=e)
+        else:
+            e.copy_(-base).addmm_(q.to(chunk.dtype), candidates)
         if self.kernel.bias is not None:
             bias = self.kernel.bias(chunk.block, rows, chunk.columns)
             if bias is not None:
                 wide = self._widened(e, buffers).add_(bias.to(self.sums) * LOG2E)
                 e = e if wide is e else e.copy_(wide)
         if not self.kernel.shift_free:
-            self._exclude(chunk, rows, e, -torch.inf)
+            self._exclude(chunk.block, rows, chunk.columns, e, -torch.inf)
         return e
 
     def _widened(self, e: Tensor, buffers: dict[int, Tensor]) -> Tensor:
@@ -262,10 +289,10 @@ class _Run:
             buffers[key] = scratch(self.largest * shape[1], dtype, self.a.device)
         return buffers[key][:count].view(*shape)
 
-    def _exclude(self, chunk: _Chunk, rows: Tile, e: Tensor, value: float) -> None:
-        exclusion = self.kernel.exclude[chunk.block]
+    def _exclude(self, block: int, rows: Tile, columns: Tile, e: Tensor, value: float) -> None:
+        exclusion = self.kernel.exclude[block]
         if exclusion is not None:
-            exclusion.fill(e, rows, chunk.columns, value)
+            exclusion.fill(e, rows, columns, value)
 
 
 def _finite(shift: Tensor) -> Tensor:

@@ -23,6 +23,9 @@ COLUMN_CHUNK = 1024
 ROW_BUFFER_BYTES = 8 * 2**20
 """Size of the buffer that holds one row tile against all columns whose gradient is wanted."""
 
+CENTRE_SAMPLE = 128
+"""Candidates from which the largest score of a row is guessed, where products are narrow."""
+
 STORE_BYTES = 256 * 2**20
 """Largest matrix of scores that a symmetric kernel may keep between its two passes instead of computing it
 twice."""
@@ -126,6 +129,19 @@ def scratch(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     if device.type != "cpu" or count < 2**20:
         return torch.empty(count, dtype=dtype, device=device)
     return torch.from_numpy(np.empty(count * torch.finfo(dtype).bits // 8, dtype=np.uint8)).view(dtype)
+
+
+def row_centre(q: Tensor, candidates: Tensor, exclude: Callable[[Tensor], None]) -> Tensor:
+    """Return about the largest score of each row, `[n, 1]`, from a sample of the candidates.
+
+    What a narrow product adds to is part of it before it is rounded: minus the centre, the scores that matter are
+    small numbers, and their error is small too. `exclude` writes -inf into the pairs of the sample that do not exist.
+    """
+    sample = candidates[:CENTRE_SAMPLE].to(q.dtype)
+    scores = torch.mm(q, sample.t())
+    exclude(scores)
+    top = scores.amax(1, keepdim=True)
+    return top.masked_fill_(top == -math.inf, 0.0)
 
 
 def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:

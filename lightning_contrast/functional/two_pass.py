@@ -29,6 +29,7 @@ from lightning_contrast.functional.tiling import (
     chunk_width,
     for_tiles,
     product_dtype,
+    row_centre,
     scratch,
     spans,
     sum_dtype,
@@ -114,7 +115,20 @@ class _Run:
         start = (columns[0] - rows[0] * self.kernel.triangle) * n
         return self.kept[rows][start : start + n * width].view(n, width)
 
-    def _scores(self, rows: Tile, columns: Tile, q: Tensor, memory: _Memory, again: bool) -> tuple[Tensor, Tensor]:
+    def _base(self, rows: Tile, q: Tensor) -> MaybeTensor:
+        """Return what is subtracted from the scores of a row while narrow products are rounded; None if they are wide."""
+        if self.dtype == self.sums:
+            return None
+
+        def exclude(scores: Tensor) -> None:
+            if self.kernel.exclude is not None:
+                self.kernel.exclude.fill(scores, rows, (0, scores.shape[1]), -torch.inf)
+
+        return row_centre(q, self.candidates, exclude)
+
+    def _scores(
+        self, rows: Tile, columns: Tile, q: Tensor, base: MaybeTensor, memory: _Memory, again: bool
+    ) -> tuple[Tensor, Tensor]:
         """Return the memory of a tile, and the tile itself: base-2 logits, or exponentials if no shift is
         needed.
 
@@ -124,10 +138,16 @@ class _Run:
         e = self._piece(rows, columns, memory.product)
         kept = again and bool(self.kept)
         if not kept:
-            torch.mm(q, self.candidates[slice(*columns)].t(), out=e)
+            candidates = self.candidates[slice(*columns)].t()
+            if base is None:
+                torch.mm(q, candidates, out=e)
+            else:
+                e.copy_(-base).addmm_(q, candidates)
         wide = memory.widened(e)
         if kept and (wide is e or self.kernel.shift_free):
             return e, wide
+        if base is not None:
+            wide.add_(base)
         if self.kernel.bias is not None:
             bias = self.kernel.bias(rows, columns)
             if bias is not None:
@@ -158,8 +178,9 @@ class _Run:
         work = None if self.kernel.shift_free else memory.work
         for rows in tiles:
             q = self._scaled(rows).to(self.dtype)
+            base = self._base(rows, q)
             for chunk in self._chunks(rows):
-                e, wide = self._scores(rows, chunk, q, memory, again=False)
+                e, wide = self._scores(rows, chunk, q, base, memory, again=False)
                 self.rows.add(rows, wide, 1, work)
                 if not (self.kernel.triangle and chunk == rows):
                     columns.add(chunk, wide, 0, work)
@@ -212,9 +233,10 @@ class _Run:
             q = self._scaled(rows)
             x = (self.a[slice(*rows)] if self.kernel.triangle else q * LN2).to(self.dtype)
             q = q.to(self.dtype)
+            base = None if self.kept and self.kernel.shift_free else self._base(rows, q)
             da = None if self.da is None else self.da[slice(*rows)].zero_()
             for chunk in self._chunks(rows):
-                e, wide = self._scores(rows, chunk, q, memory, again=True)
+                e, wide = self._scores(rows, chunk, q, base, memory, again=True)
                 self._to_coefficients(rows, chunk, wide, memory.work[: e.numel()].view(e.shape))
                 g = e if wide is e else e.copy_(wide)
                 columns = slice(*chunk)

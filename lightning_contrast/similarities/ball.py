@@ -39,5 +39,4 @@ class BallDot(Similarity):
 
     def _cut(self, z: Tensor) -> Tensor:
         wide = z.float() if z.element_size() < 4 else z
-        length = wide.norm(dim=-1, keepdim=True).clamp(min=self.radius)
-        return (wide * (self.radius / length)).to(z.dtype)
+        return wide * (self.radius / wide.norm(dim=-1, keepdim=True).clamp(min=self.radius))

@@ -34,7 +34,7 @@ class NegativeSquaredDistance(Similarity):
         if not self.normalize or isinstance(z, tuple):
             return z
         wide = z if z.dtype == torch.float64 else z.float()
-        return F.normalize(wide, dim=-1).to(z.dtype)
+        return F.normalize(wide, dim=-1)
 
     def tile(self, a: Embedding, b: Embedding) -> Tensor:
         """``[n, D]`` against ``[m, D]`` or ``[n, m, D]``: ``[n, m]``."""

@@ -158,7 +158,8 @@ def test_half_precision_storage():
     record = Losses()
     fit(moco(), [queue, record], steps=3)
     assert queue.block().first.dtype == torch.bfloat16
-    assert entries(record.contrasts[-1]).first.dtype == torch.float32
+    # Scored as it is stored: widened tile by tile, never as a whole.
+    assert entries(record.contrasts[-1]).first.dtype == torch.bfloat16
 
 
 def test_logs_fill_and_age():

@@ -166,7 +166,9 @@ NOT = {
     "random": lambda c: c.add_log_weight(lambda p: torch.randn(p.shape)),
     "temperature of the tile": lambda c: c.replace(temperature=lambda p: torch.full(p.shape, 0.2)),
     "target reads scores": lambda c: c.retarget(lambda p: p.same("position") * p.similarity.detach().exp()),
-    "trained payload": lambda c: c.attach("anchor", w=torch.ones(N, requires_grad=True)),
+    "trained payload": lambda c: c.attach("anchor", w=torch.ones(N, requires_grad=True)).add_log_weight(
+        lambda p: p.anchor.w.expand(p.shape)
+    ),
 }
 
 
