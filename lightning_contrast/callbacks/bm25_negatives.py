@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from lightning_contrast.callbacks.embedding import first_input
+from lightning_contrast.callbacks.embedding import first_input, key_input
 from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefresh
-from lightning_contrast.callbacks.reembed import key_input, order_of
+from lightning_contrast.callbacks.reembed import order_of
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.functional.bm25 import bm25_topk, require_bm25
 
@@ -35,7 +35,7 @@ class BM25Negatives(HardNegativeRefresh):
     def __init__(
         self, num_negatives: int = 4, range_min: int = 0, range_max: int | None = None, same_label: bool = False
     ) -> None:
-        super().__init__(num_negatives, range_min, range_max, same_label, gradient=True)
+        super().__init__(num_negatives, range_min, range_max, same_label=same_label, gradient=True)
         require_bm25()
         self._range = range_min, range_min + 10 * num_negatives if range_max is None else range_max
         self._same_label = same_label

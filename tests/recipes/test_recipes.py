@@ -36,6 +36,7 @@ SMALL = {
     "FashionMNISTDataModule": [
         "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
     ],
+    "DigitsDataModule": ["--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]"],
     "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
 }  # fmt: skip
 
