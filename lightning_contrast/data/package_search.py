@@ -148,7 +148,7 @@ def part_of(name: str) -> int:
 def _numbered(names: list[str]) -> tuple[Tensor, Tensor]:
     """The number of each name, int64 ``[N]``, in the order of their first appearance, and where that is."""
     numbers: dict[str, int] = {}
-    first = []
+    first: list[int] = []
     for row, name in enumerate(names):
         if numbers.setdefault(name, len(numbers)) == len(first):
             first.append(row)

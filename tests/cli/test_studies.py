@@ -45,7 +45,7 @@ def line(study, row, seed=0, knn=0.5, steps=3):
     return {
         "slug": row, "seed": seed, "setting": job.setting, "fingerprint": job.fingerprint(), "labels": False, "steps": 3,
         "seconds": 1.5, "wall": 2.0, "memory": 20.0, "data": "digits", "val": scores, "test": scores,
-        "curve": [] if row == "raw pixels" else [[1.0, knn - 0.1], [2.0 + seed, knn]],
+        "curve": [] if row == "raw pixels" else [[1, 1.0, knn - 0.1], *([[2, 1.5, knn]] if seed else []), [4, 2.0 + seed, knn]],
     }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_rows_of_a_shipped_study_on_pictures_train(name):
         digits = {"class_path": "DigitsDataModule", "init_args": {"image_size": 14, "batch_size": 16}}
         found = run(Job(row, 0, steps=2, configs=(json.dumps({**settings, "data": digits}),), points=1))
         assert found["steps"] == 2
-        assert [at > 0 and 0 < score <= 1 for at, score in found["curve"]] == [True]
+        assert [point == 1 and at > 0 and 0 < score <= 1 for point, at, score in found["curve"]] == [True]
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -97,8 +97,8 @@ def test_rows_of_the_search(name, tmp_path):
     small = (f"--data.root={write_sample(tmp_path)}", "--data.batch_size=16", "--data.subset=90")
     found = run(study.job(row, 0, 1.0, 30, small))
     assert set(found["val"]) == set(found["test"]) == {"mrr@10", "ndcg@10", "recall@10"}
-    assert len(found["curve"]) == 8
-    assert found["curve"][-1][1] == pytest.approx(found["val"]["mrr@10"], abs=1e-6), "the last point is the last step"
+    assert [point for point, _, _ in found["curve"]] == [1, 2, 3, 4, 5, 6]
+    assert found["curve"][-1][2] == pytest.approx(found["val"]["mrr@10"], abs=1e-6), "the last point is the last step"
     assert 0.2 < found["test"]["mrr@10"] <= found["test"]["recall@10"] <= 1
     assert found["data"].startswith("Debian package descriptions (120 pairs, SHA-256 ")
 
@@ -121,8 +121,8 @@ def test_without_a_schedule_training_ends_when_the_seconds_are_over(tmp_path):
     found = run(study.job(study.rows[2], 0, 0.5, None, small))
     assert 0.5 <= found["seconds"] < 2
     assert found["steps"] > 3
-    assert [at for at, _ in found["curve"]] == sorted(at for at, _ in found["curve"])
-    assert len(found["curve"]) >= 4
+    assert [at for _, at, _ in found["curve"]] == sorted(at for _, at, _ in found["curve"])
+    assert found["curve"][-1][0] == 6, "the end is always on the curve"
 
 
 def test_the_clock_stands_still_while_the_curve_is_measured(monkeypatch):
@@ -138,15 +138,15 @@ def test_the_clock_stands_still_while_the_curve_is_measured(monkeypatch):
         now[0] += 100
         return 0.5
 
-    clock, trainer = Clock(None, 4.0, 2, look), Trainer()
+    clock, trainer = Clock(None, 4.0, 4, look), Trainer()
     clock.on_train_start(trainer, None)
-    for _ in range(4):
+    for seconds in (1, 2, 1):
         assert not trainer.should_stop
-        now[0] += 1
+        now[0] += seconds
         clock.on_train_batch_end(trainer, None)
     clock.on_train_end(trainer, None)
     assert trainer.should_stop
-    assert clock.curve == [(2.0, 0.5), (4.0, 0.5)]
+    assert clock.curve == [(1, 1.0, 0.5), (3, 3.0, 0.5), (4, 4.0, 0.5)]
     assert (clock.seconds, clock.wall) == (4.0, 4.0)
 
 

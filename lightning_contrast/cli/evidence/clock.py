@@ -31,8 +31,8 @@ class Clock(pl.Callback):
     ) -> None:
         self.steps, self.budget, self.points, self.look = steps, seconds, points, look
         self.marks: list[float] = []
-        self.curve: list[tuple[float, float]] = []
-        """Seconds and score at each point."""
+        self.curve: list[tuple[int, float, float]] = []
+        """Number of the point, from 1 to ``points``, seconds and score; a long step may pass several."""
         self.seconds = self.wall = self.memory = self._held = 0.0
         self._began = self._wall_began = 0.0
 
@@ -51,9 +51,10 @@ class Clock(pl.Callback):
             done = 1.0
         else:
             done = spent / self.budget if self.steps is None else trainer.global_step / self.steps
-        if self.look is not None and self.points and done >= (len(self.curve) + 1) / self.points - 1e-9:
+        point = int(min(done, 1.0) * self.points + 1e-9)
+        if self.look is not None and point > (self.curve[-1][0] if self.curve else 0):
             with self._standing():
-                self.curve.append((round(spent, 2), self.look(pl_module)))
+                self.curve.append((point, round(spent, 2), self.look(pl_module)))
 
     @contextmanager
     def _standing(self) -> Iterator[None]:

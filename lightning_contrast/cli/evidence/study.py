@@ -30,6 +30,8 @@ from lightning_contrast.cli.evidence.job import BASELINES, Job
 from lightning_contrast.cli.evidence.rows import NAMES
 from lightning_contrast.cli.recipes import FOLDER, config_path
 
+POINTS = 6
+"""Of a curve."""
 STUDIES = FOLDER / "studies"
 _SETTINGS = ("base", "trainer", "model", "data")
 _KEYS = ("title", "question", "seconds", "seeds", "figures", "baselines", "every_row", "rows", "axis")
@@ -79,7 +81,7 @@ class Study:
 
     def job(self, row: StudyRow, seed: int, seconds: float, steps: int | None, others: tuple[str, ...]) -> Job:
         """One run of a row."""
-        return Job(row.name, seed, seconds, steps, others, row.configs, points=0 if row.name in BASELINES else 8)
+        return Job(row.name, seed, seconds, steps, others, row.configs, points=0 if row.name in BASELINES else POINTS)
 
 
 def studies() -> list[str]:

@@ -96,10 +96,10 @@ def _draw_curves(axes: Any, study: Study, rows: Sequence[Row], runs: Sequence[di
 
 def curve_of(runs: Sequence[dict[str, Any]]) -> list[tuple[float, Figure]]:
     """Mean seconds, and the score over seeds, at each point that all runs have."""
-    out = []
-    for points in zip(*(run["curve"] for run in runs), strict=False):
-        out.append((figure([at for at, _ in points]).mean, figure([value for _, value in points])))
-    return out
+    curves = [{int(point): (seconds, score) for point, seconds, score in run["curve"]} for run in runs]
+    shared = sorted(set.intersection(*map(set, curves))) if curves else []
+    found = [[curve[point] for curve in curves] for point in shared]
+    return [(figure([at for at, _ in one]).mean, figure([score for _, score in one])) for one in found]
 
 
 def _draw_lines(axes: Any, study: Study, rows: dict[str, Row]) -> None:
