@@ -1,5 +1,6 @@
 """One callback a file."""
 
+import lightning_contrast.lightning_imports  # noqa: F401
 from lightning_contrast.callbacks.callback import ContrastCallback
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
