@@ -32,5 +32,5 @@ def __getattr__(name: str) -> Any:
         from lightning_contrast.broken_torchvision import torchvision_failed
 
         if told := torchvision_failed(error):
-            raise ImportError(told) from error
+            raise ImportError(told) from None
         raise

@@ -1,5 +1,6 @@
 """One callback a file."""
 
+import lightning_contrast.lightning_imports  # noqa: F401
 from lightning_contrast.callbacks.adversarial_negatives import AdversarialNegatives
 from lightning_contrast.callbacks.batch_mining import BatchMining
 from lightning_contrast.callbacks.bm25_negatives import BM25Negatives

@@ -1,5 +1,6 @@
 """The batch contract, views, samplers and DataModules."""
 
+import lightning_contrast.lightning_imports  # noqa: F401
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler

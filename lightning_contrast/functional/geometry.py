@@ -6,8 +6,7 @@ from torch import Tensor
 
 from lightning_contrast.functional.knn import check_labels
 from lightning_contrast.functional.nearest import check_embeddings
-
-TILE = 2048  # rows and columns of the one tile of pairs that exists at a time
+from lightning_contrast.functional.potential import log_potential
 
 
 def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> Tensor:
@@ -66,16 +65,7 @@ def uniformity(z: Tensor, t: float = 2.0) -> Tensor:
         raise ValueError(f"uniformity needs at least two rows; got {len(z)}.")
     if not t > 0:
         raise ValueError(f"t must be above 0; got {t}.")
-    rows = F.normalize(z, dim=1).split(TILE)
-    parts = []
-    for i, left in enumerate(rows):
-        for j, right in enumerate(rows[i:]):
-            exponent = (2 * t) * (left @ right.T).clamp(max=1.0) - 2 * t  # -t |u - v|^2 of unit vectors
-            if j == 0:
-                exponent = exponent[torch.ones_like(exponent, dtype=torch.bool).triu(1)]
-            parts.append(exponent.flatten().logsumexp(0).double())
-    pairs = torch.tensor(len(z) * (len(z) - 1) / 2, dtype=torch.float64, device=z.device)
-    return (torch.stack(parts).logsumexp(0) - pairs.log()).to(z.dtype)
+    return log_potential(F.normalize(z, dim=1), t, distinct=True)
 
 
 def tolerance_sums(z: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:

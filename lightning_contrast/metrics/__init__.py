@@ -1,5 +1,6 @@
 """torchmetrics Metrics for embeddings, usable outside this library."""
 
+import lightning_contrast.lightning_imports  # noqa: F401
 from lightning_contrast.metrics.class_geometry import ClassGeometry
 from lightning_contrast.metrics.geometry import Alignment, ModalityGap, Tolerance, Uniformity
 from lightning_contrast.metrics.knn import KNNAccuracy

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import skew
 
-from lightning_contrast.functional import geometry
+from lightning_contrast.functional import potential
 from lightning_contrast.functional.class_geometry import class_geometry
 from lightning_contrast.functional.geometry import alignment, modality_gap, tolerance, uniformity
 from lightning_contrast.functional.hardness import score_distribution
@@ -25,7 +25,7 @@ def unit_pairs():
 
 @pytest.mark.parametrize("tile", [5, 41, 2048])
 def test_uniformity_equals_pairs_in_any_tile(monkeypatch, tile):
-    monkeypatch.setattr(geometry, "TILE", tile)
+    monkeypatch.setattr(potential, "TILE", tile)
     mean = sum(math.exp(-2 * float((u - v).square().sum())) for _, _, u, v in unit_pairs()) / (41 * 40 / 2)
     assert float(uniformity(Z)) == pytest.approx(math.log(mean), abs=1e-12)
 
