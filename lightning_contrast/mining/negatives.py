@@ -99,8 +99,9 @@ def mine(
         found = search(block.z, min(rules.depth, len(corpus.z)), list(here.values()))
         score = found.scores if block.teacher is None else _rescored(block, corpus, found.indices)
         keep, removed = rules.kept(score, found.indices >= 0, positive[rows])
-        items = _equal(*here["index"])
-        removed |= {name: (_equal(*here[name]) - items).clamp(min=0) for name in here if name != "index"}
+        if len(here) > 1:
+            items = _equal(*here.pop("index"))
+            removed |= {name: (_equal(*ids) - items).clamp(min=0) for name, ids in here.items()}
         place = rules.chosen(keep, block.ids, step)
         none = place < 0
         count = [removed[name] for name in rules.names]
