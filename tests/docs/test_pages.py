@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lightning_contrast.cli.evidence.study import read_study
 from lightning_contrast.cli.main import main
 from tests.docs.commands import FEW, importable, lines_of, run
 from tests.docs.pages import ROOT, Block, blocks, pages
@@ -81,6 +82,10 @@ def _yaml(block: Block) -> None:
     held = yaml.safe_load(block.text)
     path = Path(block.title or "piece.yaml")
     path.write_text(block.text + "\n", encoding="utf-8")
+    if "rows" in held:  # a study; how its rows train is tests/cli/test_studies.py's
+        study = read_study(str(path))
+        assert all(study.job(row, 0, study.seconds, None, ()).settings() for row in study.rows)
+        return
     whole = "encoder" in str(held.get("model")) and "data" in held
     base = [] if whole else ["--config=simclr", "--data.batch_size=16", "--data.val_size=32"]
     assert main(["fit", *base, f"--config={path}", *FEW]) == 0
