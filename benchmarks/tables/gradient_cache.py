@@ -57,7 +57,8 @@ def sentence_transformers(pairs: int, tokens: int, chunk: int = 64) -> Step:
     from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 
     encoder, sides = _setup(pairs, tokens)
-    loss = CachedMultipleNegativesRankingLoss(encoder, scale=1 / TEMPERATURE, mini_batch_size=chunk)
+    model = torch.nn.Sequential(encoder)  # the loss asks what model[0] is
+    loss = CachedMultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE, mini_batch_size=chunk)
 
     def once() -> None:
         encoder.zero_grad()
