@@ -10,8 +10,8 @@ from lightning_contrast.functional.nearest import check_embeddings
 from lightning_contrast.mining.rules import Rules
 from lightning_contrast.mining.search import Search, search_over
 
-QUERY_BLOCK = 4096
-"""Queries whose neighbours are held at once."""
+QUERY_BLOCK = 2048
+"""Queries whose neighbours, and pairs of equal ids, are held at once; more where more threads share the search."""
 RESCORE_NUMBERS = 2**22
 """Numbers of teacher vectors that are held at once."""
 
@@ -90,10 +90,11 @@ def mine(
     search = search_over(corpus.z) if search is None else search
     same = _same(queries, corpus, rules)
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
-    for start in range(0, len(queries.z), QUERY_BLOCK):
+    size = QUERY_BLOCK * max(1, torch.get_num_threads() // 2)
+    for start in range(0, len(queries.z), size):
         if check is not None:
             check()
-        rows = slice(start, start + QUERY_BLOCK)
+        rows = slice(start, start + size)
         block = queries.part(rows)
         here = {name: (ids[rows], theirs) for name, (ids, theirs) in same.items()}
         found = search(block.z, min(rules.depth, len(corpus.z)), list(here.values()))
