@@ -9,6 +9,7 @@ from typing import Any
 from lightning_contrast.cli.errors import UserError, nearest
 from lightning_contrast.cli.evidence.job import BASELINES, Job, on_shared_data
 from lightning_contrast.cli.evidence.records import Record, Records
+from lightning_contrast.cli.evidence.rows import NAMES
 from lightning_contrast.cli.recipes import methods
 
 RUNS = "runs.jsonl"
@@ -109,7 +110,7 @@ def compare(
             continue
         records.add(found)
         key, value = next(iter(found["val"].items()))
-        told = f"{name}: {key} {value:.3f} (validation), {found['steps']} steps"
+        told = f"{name}: {NAMES.get(key, key)} {value:.3f} (validation), {found['steps']} steps"
         console.print(told, highlight=False, markup=False)
     runs = records.current(known)
     console.print("\n".join(map(str, report(runs) if runs else [])), highlight=False, soft_wrap=True, markup=False)
