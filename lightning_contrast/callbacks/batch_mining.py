@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_contrast.callbacks.callback import logs_now
-from lightning_contrast.callbacks.reembed import Reembed, order_of
+from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast.exchange import world_size
 from lightning_contrast.data.mined import MinedBatchSampler, check_finite
+from lightning_contrast.functional.by_index import looked_up, order_of
 
 BATCHES_SEEN = 16  # of which similarity within a batch is logged
 
@@ -104,9 +105,7 @@ class BatchMining(Reembed):
             return torch.arange(len(index), device=index.device)
         own = getattr(dataset, "index", None)
         own = torch.arange(len(dataset)) if own is None else torch.as_tensor(own)
-        row_of = order_of(index)
-        known = own.to(index.device).clamp(max=len(row_of) - 1)
-        rows = torch.where(own.to(index.device) == known, row_of[known], -1)
+        rows = looked_up(order_of(index), own.to(index.device), -1)
         if bool((rows < 0).any()):
             raise ValueError(
                 f"BatchMining: {int((rows < 0).sum())} of {len(own)} training samples are not among those embedded: the "

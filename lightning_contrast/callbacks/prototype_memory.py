@@ -9,8 +9,9 @@ from torch import Tensor
 from lightning_contrast.callbacks.callback import logs_now, refuse_twins
 from lightning_contrast.callbacks.keys import gathered_keys
 from lightning_contrast.callbacks.prototypes import Assign, Prototypes
-from lightning_contrast.callbacks.reembed import Reembed, order_of
+from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
+from lightning_contrast.functional.by_index import looked_up, order_of
 from lightning_contrast.functional.counter_random import hash_integers
 from lightning_contrast.functional.kmeans import kmeans
 
@@ -114,12 +115,11 @@ class PrototypeMemory(Reembed):
         self.memory.check_width(z, self._who)
         if len(z) < self.prototypes:
             raise ValueError(f"{self._who}: {len(z)} training samples cannot make {self.prototypes} clusters.")
-        row = order_of(index)
         start = self.memory.z if bool(self.memory.known.all()) else None
         centroid, cluster = kmeans(
             z, self.prototypes, self.kmeans_iterations, hash_integers(self.seed, trainer.global_step), start
         )
-        table = torch.where(row >= 0, cluster[row.clamp(min=0)], -1)
+        table = looked_up(cluster, order_of(index), -1)
         old, self.cluster = self.cluster, table
         self.memory.replace(centroid, cluster)
         if old is not None and len(old) == len(table):
@@ -151,8 +151,7 @@ class PrototypeMemory(Reembed):
         if self.cluster is None:
             return near
         self.cluster = self.cluster.to(index.device)
-        known = (index >= 0) & (index < len(self.cluster))
-        held = torch.where(known, self.cluster[index.clamp(0, len(self.cluster) - 1)], -1)
+        held = looked_up(self.cluster, index, -1)
         return torch.where(held >= 0, held, near)
 
     def _clustered(self, contrast: Contrast, block: Candidates) -> Candidates:

@@ -258,7 +258,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ValueError, match="truncated"):
         Precomputed(str(tmp_path / "cut.npz"))
     np.savez(tmp_path / "foreign.npz", colour=np.zeros(3))
-    with pytest.raises(ValueError, match=r"no \.npz with 'embedding'"):
+    with pytest.raises(ValueError, match=r"is no table: give a \.npz with 'embedding'"):
         Precomputed(str(tmp_path / "foreign.npz"))
     with pytest.raises(RuntimeError, match="cannot be a key_encoder"):
         fit(moco(key_encoder=Precomputed(path)))
