@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_contrast.callbacks.callback import logs_now
+from lightning_contrast.callbacks.callback import logs_now, require_state
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast.exchange import world_size
 from lightning_contrast.data.mined import MinedBatchSampler, check_finite
@@ -130,9 +130,7 @@ class BatchMining(Reembed):
             ValueError: for a state that is not this callback's.
         """
         super().load_state_dict(state_dict)
-        absent = {"table", "epoch", "figures"} - set(state_dict)
-        if absent:
-            raise ValueError(f"BatchMining: the checkpoint's state lacks {sorted(absent)}: it is truncated.")
+        require_state(state_dict, {"table", "epoch", "figures"}, "BatchMining")
         self.table, self._epoch = state_dict["table"], int(state_dict["epoch"])
         self._figures = dict(state_dict["figures"])
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from lightning_contrast.callbacks.background import Check
-from lightning_contrast.callbacks.callback import logs_now
+from lightning_contrast.callbacks.callback import logs_now, require_state
 from lightning_contrast.callbacks.embedding import key_input, taught
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
@@ -265,11 +265,7 @@ class HardNegativeRefresh(Reembed):
         Raises:
             ValueError: for a state that is not this callback's, is truncated, or has another number of negatives.
         """
-        absent = {"last", "index", "table", "z", "step", "figures"} - set(state_dict)
-        if absent:
-            raise ValueError(
-                f"HardNegativeRefresh: the checkpoint's state lacks {sorted(absent)}: it is truncated, or another's."
-            )
+        require_state(state_dict, {"last", "index", "table", "z", "step", "figures"}, "HardNegativeRefresh")
         index, table, z = (state_dict[key] for key in ("index", "table", "z"))
         if table is not None:
             if table.shape[1] != self.num_negatives:

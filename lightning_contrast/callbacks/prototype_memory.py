@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_contrast.callbacks.callback import logs_now, refuse_twins
+from lightning_contrast.callbacks.callback import logs_now, refuse_twins, require_state
 from lightning_contrast.callbacks.keys import gathered_keys
 from lightning_contrast.callbacks.prototypes import Assign, Prototypes
 from lightning_contrast.callbacks.reembed import Reembed
@@ -130,10 +130,7 @@ class PrototypeMemory(Reembed):
     @torch.no_grad()
     def on_contrast(self, trainer: Any, pl_module: Any, contrast: Contrast) -> Contrast:
         """Attaches clusters; appends the prototypes there are."""
-        anchors = self._clustered(contrast, contrast.anchors)
-        first, *rest = contrast.candidates
-        first = anchors if contrast.is_self else self._clustered(contrast, first)
-        contrast = contrast.replace(anchors=anchors, candidates=(first, *rest))
+        contrast = contrast.map_own(lambda block: self._clustered(contrast, block))
         block = self.block()
         return contrast if not self.append or block is None else contrast.append(block)
 
@@ -220,11 +217,7 @@ class PrototypeMemory(Reembed):
         Raises:
             ValueError: for a state that is truncated, another class's, or of another number of prototypes.
         """
-        absent = {"z", "count", "cluster", "last", "churn"} - set(state_dict)
-        if absent:
-            raise ValueError(
-                f"{self._who}: the checkpoint's state lacks {sorted(absent)}, so it is truncated or another class's."
-            )
+        require_state(state_dict, {"z", "count", "cluster", "last", "churn"}, self._who)
         self.memory.load_state_dict(state_dict, self._who)
         super().load_state_dict(state_dict)
         cluster = state_dict["cluster"]

@@ -55,12 +55,7 @@ class SampleScalars:
 
     def attached(self, contrast: Contrast, prefix: str) -> Contrast:
         """The contrast whose anchors and own candidates carry the newest numbers as payload ``<prefix>_<name>``."""
-        if not self.table:
-            return contrast
-        anchors = self._of(contrast.anchors, prefix)
-        first, *rest = contrast.candidates
-        first = anchors if contrast.is_self else self._of(first, prefix)
-        return contrast.replace(anchors=anchors, candidates=(first, *rest))
+        return contrast.map_own(lambda block: self._of(block, prefix)) if self.table else contrast
 
     def _of(self, block: Candidates, prefix: str) -> Candidates:
         index, found = block.get("index"), {}
