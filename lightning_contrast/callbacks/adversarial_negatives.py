@@ -11,6 +11,7 @@ from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, re
 from lightning_contrast.callbacks.nobody import nobodys
 from lightning_contrast.callbacks.sample import hardest_of
 from lightning_contrast.contrast import Candidates, Contrast
+from lightning_contrast.functional.gradient_reversal import reversed_gradient
 
 
 class Adversaries(nn.Module):
@@ -31,20 +32,7 @@ class Adversaries(nn.Module):
 
     def forward(self) -> Tensor:
         """``[size, dim]``."""
-        return _Ascend.apply(self.weight, self.scale)
-
-
-class _Ascend(torch.autograd.Function):
-    """The identity; backward turns the gradient round."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
-        return -ctx.scale * grad[0], None
+        return reversed_gradient(self.weight, self.scale)
 
 
 class AdversarialNegatives(ContrastCallback):

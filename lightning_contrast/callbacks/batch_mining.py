@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_contrast.callbacks.callback import logs_now
-from lightning_contrast.callbacks.reembed import Reembed, order_of
+from lightning_contrast.callbacks.callback import logs_now, require_state
+from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast.exchange import world_size
 from lightning_contrast.data.mined import MinedBatchSampler, check_finite
+from lightning_contrast.functional.by_index import looked_up, order_of
 
 BATCHES_SEEN = 16  # of which similarity within a batch is logged
 
@@ -104,9 +105,7 @@ class BatchMining(Reembed):
             return torch.arange(len(index), device=index.device)
         own = getattr(dataset, "index", None)
         own = torch.arange(len(dataset)) if own is None else torch.as_tensor(own)
-        row_of = order_of(index)
-        known = own.to(index.device).clamp(max=len(row_of) - 1)
-        rows = torch.where(own.to(index.device) == known, row_of[known], -1)
+        rows = looked_up(order_of(index), own.to(index.device), -1)
         if bool((rows < 0).any()):
             raise ValueError(
                 f"BatchMining: {int((rows < 0).sum())} of {len(own)} training samples are not among those embedded: the "
@@ -131,9 +130,7 @@ class BatchMining(Reembed):
             ValueError: for a state that is not this callback's.
         """
         super().load_state_dict(state_dict)
-        absent = {"table", "epoch", "figures"} - set(state_dict)
-        if absent:
-            raise ValueError(f"BatchMining: the checkpoint's state lacks {sorted(absent)}: it is truncated.")
+        require_state(state_dict, {"table", "epoch", "figures"}, "BatchMining")
         self.table, self._epoch = state_dict["table"], int(state_dict["epoch"])
         self._figures = dict(state_dict["figures"])
 

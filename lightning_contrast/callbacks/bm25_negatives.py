@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 from lightning_contrast.callbacks.embedding import first_input, key_input
 from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefresh
-from lightning_contrast.callbacks.reembed import order_of
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.functional.bm25 import bm25_topk, require_bm25
+from lightning_contrast.functional.by_index import order_of
 
 
 class BM25Negatives(HardNegativeRefresh):

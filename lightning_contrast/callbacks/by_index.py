@@ -1,13 +1,12 @@
 """Tables that were made beforehand, one row for each sample, found by its index in the data set."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_contrast.contrast import Pair
+from lightning_contrast.functional.by_index import looked_up, rows_by_index
 
 if TYPE_CHECKING:
     TableLike = str | Tensor
@@ -20,8 +19,7 @@ def table_by_index(source: TableLike, who: str, width: bool) -> Tensor:
     """Row ``i`` belongs to the sample of index ``i``; rows that nobody gave are NaN. ``[N, D]`` or ``[N]``, float32.
 
     Args:
-        source: a tensor; or a file: ``.npy`` or ``.pt`` with one array, ``.npz`` with ``embedding`` (or ``value``) and
-            perhaps the ``index`` of its rows, as ``lightning-contrast predict`` writes it.
+        source: see :func:`~lightning_contrast.functional.by_index.rows_by_index`.
         who: named in errors.
         width: whether rows are vectors.
 
@@ -29,46 +27,8 @@ def table_by_index(source: TableLike, who: str, width: bool) -> Tensor:
         FileNotFoundError: if there is no such file.
         ValueError: for another kind of file or shape.
     """
-    rows, index = (source, None) if isinstance(source, Tensor) else _read(Path(source), who)
-    if rows.dim() != 1 + width or not len(rows):
-        raise ValueError(f"{who}: the table must be {'[N, D]' if width else '[N]'}, got {list(rows.shape)}.")
-    rows = rows.detach().float()
-    if index is None:
-        return rows
-    if len(index) != len(rows) or int(index.min()) < 0:
-        raise ValueError(f"{who}: {len(rows)} rows with {len(index)} indices, the smallest {int(index.min())}.")
-    table = rows.new_full((int(index.max()) + 1, *rows.shape[1:]), torch.nan)
-    table[index] = rows
-    return table
-
-
-def _read(path: Path, who: str) -> tuple[Tensor, Tensor | None]:
-    import numpy as np
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{who}: there is no file {str(path)!r}.")
-    if path.suffix == ".pt":
-        held: Any = torch.load(path, map_location="cpu", weights_only=True)
-        if isinstance(held, Tensor):
-            return held, None
-    elif path.suffix == ".npy":
-        return torch.from_numpy(np.load(path)), None
-    elif path.suffix == ".npz":
-        with np.load(path) as file:
-            held = {key: torch.from_numpy(file[key]) for key in file.files if key in ("embedding", "value", "index")}
-        if "embedding" in held or "value" in held:
-            return held.get("embedding", held.get("value")), held.get("index")
-    raise ValueError(
-        f"{who}: {str(path)!r} is no table: give a .npy or .pt file with one array, or a .npz with 'embedding' (or 'value') "
-        "and 'index'."
-    )
-
-
-def looked_up(table: Tensor, index: Tensor) -> Tensor:
-    """Rows ``[*index.shape, ...]``; NaN for samples that the table has not, and for ids < 0."""
-    known = (index >= 0) & (index < len(table))
-    rows = table[index.clamp(0, len(table) - 1)]
-    return rows.masked_fill(~known.reshape(*known.shape, *[1] * (rows.dim() - known.dim())), torch.nan)
+    rows, row = rows_by_index(source, who, width)
+    return looked_up(rows.float(), row)
 
 
 class VectorsByIndex:

@@ -1,5 +1,6 @@
 """The base of our callbacks: two more hooks, and the checks that belong to set-up."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -58,6 +59,19 @@ def require_contrastive(callback: pl.Callback, pl_module: pl.LightningModule) ->
             f"{type(callback).__name__} needs a ContrastiveModule, whose training step calls on_contrast; "
             f"{type(pl_module).__name__} is none. Subclass ContrastiveModule (override embed or contrast), or remove "
             "the callback."
+        )
+
+
+def require_state(state_dict: Mapping[str, Any], keys: Iterable[str], who: str) -> None:
+    """A callback's state in a checkpoint must have these keys.
+
+    Raises:
+        ValueError: naming those it lacks.
+    """
+    absent = set(keys) - set(state_dict)
+    if absent:
+        raise ValueError(
+            f"{who}: the checkpoint's state lacks {sorted(absent)}, so it is truncated or another class's."
         )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, refuse_twins
+from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, refuse_twins, require_state
 from lightning_contrast.callbacks.clustered_fifo import ClusteredFifo
 from lightning_contrast.callbacks.prototypes import Prototypes
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
@@ -179,11 +179,7 @@ class ClusteredMemory(ContrastCallback):
         Raises:
             ValueError: for a state that is truncated, another class's, or of another size.
         """
-        absent = {"clustered", *SOURCES} - set(state_dict)
-        if absent:
-            raise ValueError(
-                f"{self._who}: the checkpoint's state lacks {sorted(absent)}, so it is truncated or another class's."
-            )
+        require_state(state_dict, {"clustered", *SOURCES}, self._who)
         for source, memory in self.memories.items():
             memory.load_state_dict(state_dict[source], self._who)
         self._clustered = int(state_dict["clustered"])

@@ -13,6 +13,7 @@ from lightning_contrast.callbacks.embedding_bar import embedding_bar
 from lightning_contrast.contrast.exchange import all_sizes, gather_rows, world_size
 from lightning_contrast.data.batch import batch_inputs
 from lightning_contrast.data.resume import isolated_random_state
+from lightning_contrast.encoders import Teacher
 
 
 def training_source(trainer: Any, who: str) -> DataLoader[Any]:
@@ -57,11 +58,25 @@ def read_sample(
 ) -> dict[str, Tensor]:
     """Embeddings of a batch on the device, and what is known of it; ``z`` and, in the space of embeddings, ``key``."""
     known = {key: batch[key] for key in payload if isinstance(batch.get(key), Tensor)}
-    one = first_input(batch)
     if space == "feature":
-        return {"z": pl_module.embed(one), **known}
-    encode = pl_module.project if weights == "current" else pl_module.project_keys
-    return {"z": encode(one), "key": pl_module.project_keys(key_input(batch)), **known}
+        return {"z": pl_module.embed(first_input(batch)), **known}
+    if weights == "teacher":
+        z, key = taught(pl_module, pl_module.teacher, batch)
+    else:
+        z, key = pl_module.project(first_input(batch)), pl_module.project_keys(key_input(batch))
+    return {"z": z, "key": key, **known}
+
+
+def taught(pl_module: Any, teacher: Teacher, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """The teacher's embeddings of what is encoded of a batch and of what keys are made from, in the module's chunks."""
+
+    def of(inputs: Any) -> Tensor:
+        with torch.no_grad():
+            return pl_module._chunked(lambda both: teacher.embed(*both), (inputs, batch["index"]))
+
+    one, two = first_input(batch), key_input(batch)
+    z = of(one)
+    return z, z if two is one else of(two)
 
 
 @contextmanager

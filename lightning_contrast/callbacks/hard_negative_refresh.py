@@ -9,13 +9,14 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from lightning_contrast.callbacks.background import Check
-from lightning_contrast.callbacks.callback import logs_now
-from lightning_contrast.callbacks.embedding import first_input, key_input
-from lightning_contrast.callbacks.reembed import Reembed, order_of
+from lightning_contrast.callbacks.callback import logs_now, require_state
+from lightning_contrast.callbacks.embedding import key_input, taught
+from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
 from lightning_contrast.data.resume import isolated_random_state
-from lightning_contrast.encoders import Momentum
-from lightning_contrast.mining import Items, Rules, Vectors, as_table, mine, mined_figures, search_over, write_mined
+from lightning_contrast.encoders import Precomputed, Teacher
+from lightning_contrast.functional.by_index import looked_up, order_of
+from lightning_contrast.mining import Items, Rules, as_table, mine, mined_figures, search_over, write_mined
 from lightning_contrast.mining.negatives import check_size
 from lightning_contrast.mining.search import Kind, check_kind
 from lightning_contrast.mining.table import check_path
@@ -52,15 +53,17 @@ class HardNegativeRefresh(Reembed):
         quantile: leave out the most similar share of what is left, in (0, 1).
         sampling_strategy: ``top``: the hardest of the range. ``random``: drawn from it.
         order: names of rules that act first; the others follow as listed here, from the margins to ``range_min``.
-        rescore: the rules on scores read the similarities of the momentum encoder instead.
-        teacher: or those of another model: an ``.npz`` with ``embedding`` and ``index``, such as ``predict`` writes.
+        rescore: the rules on scores read the similarities of ``module.teacher`` instead.
+        teacher: or those of another model: a file of vectors by index, such as ``predict`` writes
+            (:class:`~lightning_contrast.encoders.Precomputed`).
         gradient: encode the mined samples anew in each step and train on them.
         every_n_steps: optimizer steps between refreshes; ``None`` goes by epochs.
         every_n_epochs: epochs between refreshes, unless by steps or stalls.
         start: step or epoch of the first refresh.
         stall_steps: refresh at ``start``, then whenever the mean training loss over so many steps is no lower than before.
         stall_delta: by how much lower, at least.
-        weights: ``current``, or ``teacher``: the momentum encoder embeds both sides.
+        weights: ``current``, or ``teacher``: ``module.teacher`` embeds both sides, to search by. While it has nothing to
+            teach, nothing is mined.
         asynchronous: embed and search in the background, while training goes on.
         take_up_after: optimizer steps until the result of the background is taken up.
         search: ``exact``, ``fast``, ``approximate`` (faiss), or ``auto``, by size: see
@@ -116,7 +119,7 @@ class HardNegativeRefresh(Reembed):
             raise ValueError(
                 f"rescore=True, teacher={teacher!r}: rules read the scores of one teacher; give one of them."
             )
-        self._vectors = None if teacher is None else Vectors(teacher)
+        self._vectors = None if teacher is None else Precomputed(teacher)
         self.num_negatives, self.rescore, self.gradient, self.search = num_negatives, rescore, gradient, search
         self.path = None if path is None else check_path(path)
         self.index: Tensor | None = None
@@ -128,11 +131,11 @@ class HardNegativeRefresh(Reembed):
         self._made = -1
         self._figures: dict[str, float] = {}
 
-    def require(self, pl_module: Any) -> None:
+    def require(self, pl_module: Any, brought: bool = False) -> None:
         """Refuses similarities by which the search does not rank, towers that would have to be both sides, and teachers
         that are not there.
         """
-        super().require(pl_module)
+        super().require(pl_module, brought)
         similarity = pl_module.objective.similarity
         if similarity is not None and not isinstance(similarity, Cosine):
             raise ValueError(
@@ -145,10 +148,10 @@ class HardNegativeRefresh(Reembed):
                 "HardNegativeRefresh mines keys of the second tower, which are no candidates for the other direction of a "
                 "symmetric objective: use symmetric=False."
             )
-        if self.rescore and not isinstance(pl_module.key_encoder, Momentum):
-            raise ValueError(
-                "HardNegativeRefresh(rescore=True) needs a teacher: ContrastiveModule(key_encoder=Momentum(...))."
-            )
+
+    def asks_teacher(self) -> str | None:
+        """Also by ``rescore``."""
+        return super().asks_teacher() or ("rescore=True" if self.rescore else None)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Whether there are enough samples."""
@@ -165,12 +168,17 @@ class HardNegativeRefresh(Reembed):
     def read(self, pl_module: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Of unit norm, and the teacher's where it is asked."""
         out = super().read(pl_module, batch)
-        out["z"], out["key"] = (F.normalize(out[name].float(), dim=1) for name in ("z", "key"))
-        if self.rescore:  # keys are the teacher's already
-            out["teacher"] = F.normalize(pl_module.project_keys(first_input(batch)).float(), dim=1)
-        if self._vectors is not None:
-            out["teacher"] = out["teacher_key"] = self._vectors.of(batch["index"])
-        return out
+        teacher: Teacher | None = self._vectors
+        if self.weights == "teacher":
+            if pl_module.teacher is not pl_module.key_encoder and not self.gradient:
+                # searched by the teacher, but compared with where the objective compares
+                out["candidate"] = pl_module.project_keys(key_input(batch))
+        elif self.rescore:
+            teacher = pl_module.teacher
+        if teacher is not None:
+            out["teacher"], out["teacher_key"] = taught(pl_module, teacher, batch)
+        made = ("z", "key", "candidate", "teacher", "teacher_key")
+        return {key: F.normalize(value.float(), dim=1) if key in made else value for key, value in out.items()}
 
     def prepare(self, data: dict[str, Tensor], rows: Tensor, check: Check) -> dict[str, Tensor]:
         """Mines for this process's rows."""
@@ -200,7 +208,7 @@ class HardNegativeRefresh(Reembed):
             write_mined(self.path, as_table(index, data["positive"], table, data["score"]))
         self._figures = figures
         self.index, self.table, self._row_of = index, table, row_of
-        self._z = None if self.gradient else data["key"]
+        self._z = None if self.gradient else data.get("candidate", data["key"])
         self._made = self.step
 
     # Use ----------------------------------------------------------------------------------------------------------
@@ -215,9 +223,7 @@ class HardNegativeRefresh(Reembed):
             self._z = None if self._z is None else self._z.to(own.device)
         if self._row_of is None or self._row_of.device != own.device:
             self._row_of = order_of(self.index)
-        mine = self._row_of[own.clamp(min=0, max=len(self._row_of) - 1)]
-        known = (own >= 0) & (own < len(self._row_of)) & (mine >= 0)
-        rows = self.table[mine.clamp(min=0)].masked_fill(~known[:, None], -1)
+        rows = looked_up(self.table, looked_up(self._row_of, own, -1), -1)
         # Empty places hold the anchor's own index: they do not exist.
         index = torch.where(rows >= 0, self.index[rows.clamp(min=0)], own[:, None])
         z = self._encoded(trainer, pl_module, rows) if self._z is None else self._z[rows.clamp(min=0)]
@@ -259,11 +265,7 @@ class HardNegativeRefresh(Reembed):
         Raises:
             ValueError: for a state that is not this callback's, is truncated, or has another number of negatives.
         """
-        absent = {"last", "index", "table", "z", "step", "figures"} - set(state_dict)
-        if absent:
-            raise ValueError(
-                f"HardNegativeRefresh: the checkpoint's state lacks {sorted(absent)}: it is truncated, or another's."
-            )
+        require_state(state_dict, {"last", "index", "table", "z", "step", "figures"}, "HardNegativeRefresh")
         index, table, z = (state_dict[key] for key in ("index", "table", "z"))
         if table is not None:
             if table.shape[1] != self.num_negatives:

@@ -8,9 +8,10 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from lightning_contrast.callbacks.by_index import TableLike, looked_up, table_by_index
+from lightning_contrast.callbacks.by_index import TableLike, table_by_index
 from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, refuse_twins
 from lightning_contrast.contrast import Contrast, Pair
+from lightning_contrast.functional.by_index import looked_up
 
 Kind = Literal["weight", "propensity", "log_weight"]
 

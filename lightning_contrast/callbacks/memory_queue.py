@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, refuse_twins
+from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, refuse_twins, require_state
 from lightning_contrast.callbacks.fifo import Fifo
 from lightning_contrast.callbacks.keys import gathered_keys
 from lightning_contrast.contrast import Candidates, Contrast
@@ -206,12 +206,9 @@ class MemoryQueue(ContrastCallback):
         Raises:
             ValueError: for a state that is not a queue's, or has another payload or number of classes.
         """
-        absent = {"size", "classes", "written", "columns", "tuple"} - set(state_dict)
-        if absent:
-            raise ValueError(
-                f"MemoryQueue(name={self.name!r}): the checkpoint's state lacks {sorted(absent)}, so it is truncated or "
-                "of another class."
-            )
+        require_state(
+            state_dict, {"size", "classes", "written", "columns", "tuple"}, f"MemoryQueue(name={self.name!r})"
+        )
         stored = {key.removeprefix("payload/") for key in state_dict["columns"] if key.startswith("payload/")}
         if state_dict["columns"] and self.payload is not None and stored != set(self.payload):
             raise ValueError(

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_contrast.callbacks.callback import logs_now, refuse_twins
+from lightning_contrast.callbacks.callback import logs_now, refuse_twins, require_state
 from lightning_contrast.callbacks.keys import gathered_keys
 from lightning_contrast.callbacks.prototypes import Assign, Prototypes
-from lightning_contrast.callbacks.reembed import Reembed, order_of
+from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
+from lightning_contrast.functional.by_index import looked_up, order_of
 from lightning_contrast.functional.counter_random import hash_integers
 from lightning_contrast.functional.kmeans import kmeans
 
@@ -114,12 +115,11 @@ class PrototypeMemory(Reembed):
         self.memory.check_width(z, self._who)
         if len(z) < self.prototypes:
             raise ValueError(f"{self._who}: {len(z)} training samples cannot make {self.prototypes} clusters.")
-        row = order_of(index)
         start = self.memory.z if bool(self.memory.known.all()) else None
         centroid, cluster = kmeans(
             z, self.prototypes, self.kmeans_iterations, hash_integers(self.seed, trainer.global_step), start
         )
-        table = torch.where(row >= 0, cluster[row.clamp(min=0)], -1)
+        table = looked_up(cluster, order_of(index), -1)
         old, self.cluster = self.cluster, table
         self.memory.replace(centroid, cluster)
         if old is not None and len(old) == len(table):
@@ -130,10 +130,7 @@ class PrototypeMemory(Reembed):
     @torch.no_grad()
     def on_contrast(self, trainer: Any, pl_module: Any, contrast: Contrast) -> Contrast:
         """Attaches clusters; appends the prototypes there are."""
-        anchors = self._clustered(contrast, contrast.anchors)
-        first, *rest = contrast.candidates
-        first = anchors if contrast.is_self else self._clustered(contrast, first)
-        contrast = contrast.replace(anchors=anchors, candidates=(first, *rest))
+        contrast = contrast.map_own(lambda block: self._clustered(contrast, block))
         block = self.block()
         return contrast if not self.append or block is None else contrast.append(block)
 
@@ -151,8 +148,7 @@ class PrototypeMemory(Reembed):
         if self.cluster is None:
             return near
         self.cluster = self.cluster.to(index.device)
-        known = (index >= 0) & (index < len(self.cluster))
-        held = torch.where(known, self.cluster[index.clamp(0, len(self.cluster) - 1)], -1)
+        held = looked_up(self.cluster, index, -1)
         return torch.where(held >= 0, held, near)
 
     def _clustered(self, contrast: Contrast, block: Candidates) -> Candidates:
@@ -221,11 +217,7 @@ class PrototypeMemory(Reembed):
         Raises:
             ValueError: for a state that is truncated, another class's, or of another number of prototypes.
         """
-        absent = {"z", "count", "cluster", "last", "churn"} - set(state_dict)
-        if absent:
-            raise ValueError(
-                f"{self._who}: the checkpoint's state lacks {sorted(absent)}, so it is truncated or another class's."
-            )
+        require_state(state_dict, {"z", "count", "cluster", "last", "churn"}, self._who)
         self.memory.load_state_dict(state_dict, self._who)
         super().load_state_dict(state_dict)
         cluster = state_dict["cluster"]

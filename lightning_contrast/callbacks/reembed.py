@@ -28,9 +28,9 @@ from lightning_contrast.callbacks.embedding import (
     sample_batch,
     training_source,
 )
+from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.trigger import Trigger
 from lightning_contrast.data.resume import isolated_random_state
-from lightning_contrast.encoders import Momentum
 
 Then = Callable[[Any, Any, dict[str, Tensor]], None]
 
@@ -55,7 +55,8 @@ class Reembed(ContrastCallback):
         every_n_epochs: epochs from one to the next, unless by steps or stalls.
         start: the first step or epoch.
         space: ``feature``: before the head. ``embedding``: after it, what is contrasted.
-        weights: ``current``, or ``teacher``: of the momentum encoder, on both sides (in the space of embeddings).
+        weights: ``current``, or ``teacher``: ``module.teacher`` embeds both sides (in the space of embeddings). While it
+            has nothing to teach, nothing is done.
         stall_steps: at ``start``, then whenever the mean training loss over so many steps is no lower than before.
         stall_delta: by how much lower, at least.
         asynchronous: embed in the background.
@@ -133,21 +134,30 @@ class Reembed(ContrastCallback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Refuses what cannot be done, before anything is trained."""
         super().setup(trainer, pl_module, stage)
-        self.require(pl_module)
+        self.require(pl_module, any(isinstance(c, TeacherEmbedding) for c in trainer.callbacks))
         if self.asynchronous:
             require_background(trainer, type(self).__name__)
 
-    def require(self, pl_module: Any) -> None:
+    def require(self, pl_module: Any, brought: bool = False) -> None:
         """Whether this module can be embedded as asked.
+
+        Args:
+            pl_module: the module.
+            brought: whether a callback brings a teacher.
 
         Raises:
             ValueError: for a teacher that is not there.
         """
-        if self.weights == "teacher" and not isinstance(pl_module.key_encoder, Momentum):
+        asked = self.asks_teacher()
+        if asked is not None and pl_module.teacher is None and not brought:
             raise ValueError(
-                f"{type(self).__name__}(weights='teacher') needs a teacher: "
-                "ContrastiveModule(key_encoder=Momentum(...)), or weights='current'."
+                f"{type(self).__name__}({asked}) needs a teacher: ContrastiveModule(key_encoder=Momentum(...)), or a "
+                "callback TeacherEmbedding(...)."
             )
+
+    def asks_teacher(self) -> str | None:
+        """The argument by which ``module.teacher`` is read, if one does."""
+        return "weights='teacher'" if self.weights == "teacher" else None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Finds the samples and looks at the first."""
@@ -159,7 +169,7 @@ class Reembed(ContrastCallback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Embeds, when it is time, and takes up what is due."""
-        due = self.trigger.due(trainer)
+        due = self.trigger.due(trainer) and (self.asks_teacher() is None or pl_module.teacher.ready)
         if self._weights is not None:
             self._go_on(trainer, pl_module, at_once=due)
         if due and self.asynchronous:
@@ -266,16 +276,3 @@ class Reembed(ContrastCallback):
         work = state_dict.get("work")
         if work is not None:
             self.step, self._weights = int(work["step"]), dict(work["weights"])
-
-
-def order_of(index: Tensor) -> Tensor:
-    """``row[i]`` is the row whose index is ``i``, -1 where there is none.
-
-    Raises:
-        ValueError: if an index is negative or occurs twice.
-    """
-    if not len(index) or int(index.min()) < 0 or len(index.unique()) != len(index):
-        raise ValueError("The data set's 'index' must be >= 0 and differ from sample to sample.")
-    row = torch.full((int(index.max()) + 1,), -1, dtype=torch.int64, device=index.device)
-    row[index] = torch.arange(len(index), device=index.device)
-    return row

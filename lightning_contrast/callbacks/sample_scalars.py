@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_contrast.contrast import Candidates, Contrast
+from lightning_contrast.functional.by_index import looked_up
 
 
 class SampleScalars:
@@ -54,20 +55,12 @@ class SampleScalars:
 
     def attached(self, contrast: Contrast, prefix: str) -> Contrast:
         """The contrast whose anchors and own candidates carry the newest numbers as payload ``<prefix>_<name>``."""
-        if not self.table:
-            return contrast
-        anchors = self._of(contrast.anchors, prefix)
-        first, *rest = contrast.candidates
-        first = anchors if contrast.is_self else self._of(first, prefix)
-        return contrast.replace(anchors=anchors, candidates=(first, *rest))
+        return contrast.map_own(lambda block: self._of(block, prefix)) if self.table else contrast
 
     def _of(self, block: Candidates, prefix: str) -> Candidates:
         index, found = block.get("index"), {}
         for name, table in self.table.items():
-            newest = table[:, -1].to(index.device)
-            known = (index >= 0) & (index < len(newest))
-            value = newest[index.clamp(0, max(0, len(newest) - 1))] if len(newest) else torch.zeros(index.shape)
-            found[f"{prefix}_{name}"] = value.to(index.device).masked_fill(~known, torch.nan)
+            found[f"{prefix}_{name}"] = looked_up(table[:, -1].to(index.device), index)
         return block.attach(**found)
 
     def take(self, saved: Mapping[str, Tensor]) -> None:

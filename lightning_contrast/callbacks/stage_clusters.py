@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from lightning_contrast.callbacks.callback import logs_now, refuse_twins
+from lightning_contrast.callbacks.callback import logs_now, refuse_twins, require_state
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast import Contrast, Pair, pair_function
+from lightning_contrast.functional.by_index import looked_up
 from lightning_contrast.functional.kmeans import kmeans
 from lightning_contrast.functional.mixed_radix import join_stages, mixed_radix
 
@@ -89,8 +90,7 @@ class StageClusters(Reembed):
 
     def _labels(self, index: Tensor) -> Tensor:
         assert self.label is not None
-        known = (index >= 0) & (index < len(self.label))
-        return self.label[index.clamp(0, len(self.label) - 1)].masked_fill(~known, -1)
+        return looked_up(self.label, index, -1)
 
     def features(self, pl_module: Any, inputs: Any) -> Tensor:
         """Features of all stages so far, each of unit length, side by side: ``[N, stages * F]``.
@@ -127,9 +127,7 @@ class StageClusters(Reembed):
         Raises:
             ValueError: for another's state, or another number of clusters.
         """
-        absent = set(_STATE) - set(state_dict)
-        if absent:
-            raise ValueError(f"StageClusters: the checkpoint's state lacks {sorted(absent)}, so it is another's.")
+        require_state(state_dict, _STATE, "StageClusters")
         if state_dict["clusters"] != self.clusters or state_dict["stage"] >= self.stages:
             raise ValueError(
                 f"StageClusters(clusters={self.clusters}, stages={self.stages}): the checkpoint has "

@@ -74,12 +74,7 @@ class TeacherEmbedding(ContrastCallback):
 
     def on_contrast(self, trainer: Any, pl_module: Any, contrast: Contrast) -> Contrast:
         """Attaches the vectors by position."""
-        if self._vectors is None:
-            return contrast
-        anchors = self._attached(contrast.anchors)
-        first, *rest = contrast.candidates
-        first = anchors if contrast.is_self else self._attached(first)
-        return contrast.replace(anchors=anchors, candidates=(first, *rest))
+        return contrast if self._vectors is None else contrast.map_own(self._attached)
 
     def _attached(self, block: Candidates) -> Candidates:
         assert self._vectors is not None

@@ -153,8 +153,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--same_label", action="store_true", help="leave out samples of the query's label")
     add("--same_key", help="leave out samples of equal payload of this name, such as a document's id")
     add("--sampling_strategy", choices=("top", "random"), default="top", help="the hardest, or drawn (default: top)")
-    add("--weights", choices=("current", "teacher"), default="current", help="teacher: the momentum encoder's")
-    add("--rescore", action="store_true", help="rules on scores read the momentum encoder's similarities")
+    add(
+        "--weights",
+        choices=("current", "teacher"),
+        default="current",
+        help="teacher: those of the key_encoder, if it is one",
+    )
+    add("--rescore", action="store_true", help="rules on scores read the similarities of that teacher")
     add("--teacher", help="or those of another model: .npz with embedding and index, as `predict` writes")
     add("--search", choices=("auto", "exact", "fast", "approximate"), default="auto", help="approximate: faiss")
     add("--seed", type=int, default=0, help="of the draws (default: 0)")

@@ -194,6 +194,11 @@ class Contrast:
             candidates=tuple(changed.get(id(b), b) for b in self.candidates),
         )
 
+    def map_own(self, f: Callable[[Candidates], Candidates]) -> "Contrast":
+        """``f`` of the anchors and of the first block of candidates, which are one where all views are anchors."""
+        anchors, (first, *rest) = f(self.anchors), self.candidates
+        return replace(self, anchors=anchors, candidates=(anchors if self.is_self else f(first), *rest))
+
     def exclude(self, f: PairFunction, on: Sequence[str] | None = None) -> "Contrast":
         """Where ``f`` is true the pair does not exist: not in the numerator, the denominator or the counts."""
         return self._rule("exclude", f, on)

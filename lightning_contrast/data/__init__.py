@@ -13,6 +13,7 @@ from lightning_contrast.data.fashion_mnist_datamodule import FashionMNISTDataMod
 from lightning_contrast.data.image_datamodule import ImageDataModule
 from lightning_contrast.data.image_folder import ImageFolderDataModule
 from lightning_contrast.data.loader import ResumableLoader, make_resumable
+from lightning_contrast.data.low_resolution import LowResolution
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
 from lightning_contrast.data.mined import MinedBatchSampler
 from lightning_contrast.data.neighbour_batches import NeighbourBatchSampler
@@ -33,6 +34,7 @@ __all__ = [
     "ImageAugmentation",
     "ImageDataModule",
     "ImageFolderDataModule",
+    "LowResolution",
     "MPerClassBatchSampler",
     "MinedBatchSampler",
     "NeighbourBatchSampler",

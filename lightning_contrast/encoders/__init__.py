@@ -10,6 +10,7 @@ from lightning_contrast.encoders.small_cnn import SmallCNN
 from lightning_contrast.encoders.small_resnet import SmallResNet
 from lightning_contrast.encoders.snapshot import Snapshot
 from lightning_contrast.encoders.teacher import Teacher
+from lightning_contrast.encoders.upscaler import Upscaler
 
 __all__ = [
     "BagOfWords",
@@ -24,4 +25,5 @@ __all__ = [
     "SmallResNet",
     "Snapshot",
     "Teacher",
+    "Upscaler",
 ]

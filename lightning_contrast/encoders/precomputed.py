@@ -1,14 +1,12 @@
 """A teacher whose vectors were made beforehand."""
 
-from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lightning_contrast.encoders.teacher import Teacher
+from lightning_contrast.functional.by_index import looked_up, rows_by_index
 
 
 class Precomputed(Teacher):
@@ -16,7 +14,8 @@ class Precomputed(Teacher):
 
     Args:
         path: ``.npz`` with ``embedding`` ``[M, D]`` and ``index`` ``[M]``, as ``lightning-contrast predict`` writes; or
-            ``.npy`` with row ``i`` for index ``i``, which is not read into memory.
+            ``.npy`` with row ``i`` for index ``i``, which is not read into memory; see
+            :func:`~lightning_contrast.functional.by_index.rows_by_index`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -26,7 +25,7 @@ class Precomputed(Teacher):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
-        self.vectors, self.row = _read(Path(path))
+        self.vectors, self.row = rows_by_index(path, f"Precomputed({path!r})")
 
     @property
     def ready(self) -> bool:
@@ -41,16 +40,15 @@ class Precomputed(Teacher):
         """The vectors ``[N, D]`` of the samples ``index``, float32, on its device."""
         if index is None:
             raise ValueError(f"Precomputed({self.path!r}) finds vectors by the sample's 'index', and there is none.")
-        place = index.cpu().numpy()
-        known = (place >= 0) & (place < len(self.row))
-        row = np.where(known, self.row[np.where(known, place, 0)], -1) if len(self.row) else np.full_like(place, -1)
-        if (row < 0).any():
-            lost = place[row < 0]
+        row = looked_up(self.row, index.cpu(), -1)
+        rows = self.vectors[row.clamp(min=0)].float()
+        lost = index.cpu()[(row < 0) | ~rows.isfinite().all(1)]
+        if len(lost):
             raise ValueError(
                 f"Precomputed({self.path!r}) has no vector for index {int(lost[0])} ({len(lost)} of the batch's "
-                f"{len(place)} samples): make the file from the whole training data."
+                f"{len(row)} samples), or one that is not finite: make the file from the whole training data."
             )
-        return torch.from_numpy(np.ascontiguousarray(self.vectors[row], dtype=np.float32)).to(index.device)
+        return rows.to(index.device)
 
     def forward(self, x: Any) -> Tensor:
         """Refused: inputs do not tell which sample they are."""
@@ -59,27 +57,11 @@ class Precomputed(Teacher):
             "TeacherEmbedding(teacher=...)."
         )
 
+    def train(self, mode: bool = True) -> "Precomputed":
+        """Stays in evaluation mode."""
+        super().train(False)
+        return self
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors, and the row of each index (-1: none)."""
-    if not path.is_file():
-        raise FileNotFoundError(f"path={str(path)!r}: no such file; `lightning-contrast predict` writes one.")
-    try:
-        if path.suffix == ".npy":
-            vectors = np.load(path, mmap_mode="r")
-            index = np.arange(len(vectors))
-        else:
-            with np.load(path) as held:
-                vectors, index = held["embedding"], held["index"]
-    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
-        raise ValueError(
-            f"path={str(path)!r} is truncated, or no .npz with 'embedding' and 'index', nor an .npy: {error}"
-        ) from error
-    if vectors.ndim != 2 or len(index) != len(vectors) or not len(index) or int(index.min()) < 0:
-        raise ValueError(
-            f"path={str(path)!r}: 'embedding' must be [M, D] with an 'index' >= 0 for each row, got "
-            f"{list(vectors.shape)} and {list(index.shape)}."
-        )
-    row = np.full(int(index.max()) + 1, -1, dtype=np.int64)
-    row[index] = np.arange(len(index))
-    return vectors, row
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Precomputed":
+        """Itself: nothing of it changes, and the table may be larger than the network."""
+        return self

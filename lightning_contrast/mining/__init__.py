@@ -5,7 +5,6 @@ from lightning_contrast.mining.negatives import Items, Mined, mine
 from lightning_contrast.mining.rules import Rules
 from lightning_contrast.mining.search import ApproximateSearch, Search, TiledSearch, search_over
 from lightning_contrast.mining.table import MinedTable, read_mined, write_mined
-from lightning_contrast.mining.vectors import Vectors
 
 __all__ = [
     "ApproximateSearch",
@@ -15,7 +14,6 @@ __all__ = [
     "Rules",
     "Search",
     "TiledSearch",
-    "Vectors",
     "as_table",
     "mine",
     "mined_figures",

@@ -43,6 +43,7 @@ from lightning_contrast.objectives.simsiam import SimSiam
 from lightning_contrast.objectives.space_engage import SpaceEngage
 from lightning_contrast.objectives.spectral import Spectral
 from lightning_contrast.objectives.supcon import SupCon
+from lightning_contrast.objectives.super_resolution import SuperResolution
 from lightning_contrast.objectives.supremix import SupReMix
 from lightning_contrast.objectives.swav import SwAV
 from lightning_contrast.objectives.triplet import Triplet
@@ -97,6 +98,7 @@ __all__ = [
     "Spectral",
     "SupCon",
     "SupReMix",
+    "SuperResolution",
     "SwAV",
     "Triplet",
     "VICReg",

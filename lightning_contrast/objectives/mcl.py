@@ -8,8 +8,9 @@ from lightning_contrast.objectives.infonce import InfoNCE
 
 @pair_function(swappable=True)
 def other_cluster(pair: Pair) -> Tensor:
-    """Pairs of samples of different pseudo-labels (payload ``cluster``)."""
-    return ~pair.same("cluster")
+    """Negatives of another pseudo-label (payload ``cluster``) than the anchor's; those < 0 are not known."""
+    a, b = pair.anchor.cluster, pair.candidate.cluster
+    return (a != b) & (a >= 0) & (b >= 0) & (pair.target <= 0)
 
 
 class MCL(InfoNCE):
@@ -18,7 +19,8 @@ class MCL(InfoNCE):
     The pseudo-label of a sample is the tuple of its cluster ids in all earlier stages, as one number
     (:func:`lightning_contrast.functional.mixed_radix.mixed_radix`); the final representation joins all stages
     (:func:`lightning_contrast.functional.mixed_radix.join_stages`). Batches drawn cluster by cluster waste nothing; in a
-    mixed batch other clusters are excluded here (Zhang et al., "Learning the Unlearned: Mitigating Feature Suppression
+    mixed batch other clusters are excluded here, wherever the payload ``cluster`` comes from: the data, or a callback such
+    as ``PrototypeMemory``. A pseudo-label < 0 is not known, and such pairs stay (Zhang et al., "Learning the Unlearned: Mitigating Feature Suppression
     in Contrastive Learning", 2024). One cluster is InfoNCE. Appended blocks without ``cluster`` are refused.
 
     Sure: high. The authors' merging of labels reads the last stage repeatedly; the tuple is meant.
@@ -39,9 +41,6 @@ class MCL(InfoNCE):
         0.31326
     """
 
-    requires = ("cluster",)
-
     def prepare(self, contrast: Contrast) -> Contrast:
-        """Other clusters excluded."""
-        contrast.anchors.get("cluster")
+        """Other clusters excluded; they are read when the contrast is scored, after all callbacks."""
         return super().prepare(contrast.exclude(other_cluster))

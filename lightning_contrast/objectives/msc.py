@@ -60,13 +60,9 @@ class MSC(InfoNCE):
         shifted = contrast.similarity
         if self.angular and isinstance(shifted, MeanShifted):
             centre = shifted.centre
-            a, b = contrast.anchors, contrast.candidates[0]
-            anchors = a.attach(angle=-F.normalize(a.first, dim=-1) @ centre.to(a.first.dtype))
-            if contrast.is_self:
-                first = anchors
-            else:
-                first = b.attach(angle=-F.normalize(b.first, dim=-1) @ centre.to(b.first.dtype))
-            contrast = contrast.replace(anchors=anchors, candidates=(first, *contrast.candidates[1:]))
+            contrast = contrast.map_own(
+                lambda block: block.attach(angle=-F.normalize(block.first, dim=-1) @ centre.to(block.first.dtype))
+            )
         return contrast
 
     def rows(self, scores: Scores) -> Tensor:

@@ -48,10 +48,7 @@ class Regression(Objective):
         """Every row's prediction travels with it."""
         contrast = super().prepare(contrast)
         contrast.anchors.get(self.key)
-        anchors = self._predicted(contrast.anchors)
-        first, *rest = contrast.candidates
-        first = anchors if contrast.is_self else self._predicted(first)
-        return contrast.replace(anchors=anchors, candidates=(first, *rest))
+        return contrast.map_own(self._predicted)
 
     def _predicted(self, block: Candidates) -> Candidates:
         return block.attach(

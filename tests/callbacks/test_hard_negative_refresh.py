@@ -151,7 +151,7 @@ def test_rescored_by_the_momentum_encoder_and_by_vectors_of_another_model(tmp_pa
     torch.testing.assert_close(s, looked["score"][looked["mined"] >= 0])
     assert (s <= 0.5).all()
     np.savez(tmp_path / "b.npz", embedding=vectors.numpy()[:3], index=np.arange(3))
-    with pytest.raises(ValueError, match="has no vector of sample"):
+    with pytest.raises(ValueError, match="has no vector for index"):
         fit(simclr(), [Look(2, teacher=str(tmp_path / "b.npz"))], steps=1, data=Data())
 
 

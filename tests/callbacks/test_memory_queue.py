@@ -328,7 +328,7 @@ def test_a_million_keys_of_half_precision():
 
 def test_foreign_states_are_refused():
     queue = MemoryQueue(100)
-    with pytest.raises(ValueError, match="truncated or of another class"):
+    with pytest.raises(ValueError, match="truncated or another class's"):
         queue.load_state_dict({"size": 3})
     labelled = MemoryQueue(10, classes=2)
     labelled._fifo.write({"z/0": torch.randn(2, 3), "payload/label": torch.tensor([0, 1])}, torch.tensor([0, 1]))

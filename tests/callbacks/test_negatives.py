@@ -176,7 +176,7 @@ def test_a_teacher_in_the_payload_and_private_candidates():
 
 
 def test_bad_teachers(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file"):
+    with pytest.raises(FileNotFoundError, match="no such file"):
         FalseNegativeFilter(teacher=str(tmp_path / "none.npz"), skip=1)
     (tmp_path / "a.txt").write_text("1 2 3")
     with pytest.raises(ValueError, match="is no table"):

@@ -94,7 +94,7 @@ def test_by_the_vectors_of_another(shell, trained, tmp_path):
         for i in line[line >= 0]:
             assert unit[query] @ unit[place[int(i)]] <= 0.1 + 1e-6
     np.savez(tmp_path / "few.npz", embedding=vectors[:9], index=index[:9])
-    assert "has no vector of sample" in shell.fails(*arguments, str(tmp_path / "few.npz"), code=1)
+    assert "has no vector for index" in shell.fails(*arguments, str(tmp_path / "few.npz"), code=1)
     assert "there is no such file" in shell.fails(*arguments, str(tmp_path / "none.npz"))
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from lightning_contrast import ContrastiveModule
-from lightning_contrast.callbacks import FalseNegativeFilter, MemoryQueue, TeacherEmbedding
+from lightning_contrast.callbacks import FalseNegativeFilter, HardNegativeRefresh, MemoryQueue, TeacherEmbedding
+from lightning_contrast.callbacks.background import snapshot
 from lightning_contrast.encoders import Frozen, Momentum, Precomputed, Snapshot
 from lightning_contrast.heads import MLPHead
 from lightning_contrast.objectives import InfoNCE
@@ -258,7 +259,92 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ValueError, match="truncated"):
         Precomputed(str(tmp_path / "cut.npz"))
     np.savez(tmp_path / "foreign.npz", colour=np.zeros(3))
-    with pytest.raises(ValueError, match=r"no \.npz with 'embedding'"):
+    with pytest.raises(ValueError, match=r"is no table: give a \.npz with 'embedding'"):
         Precomputed(str(tmp_path / "foreign.npz"))
     with pytest.raises(RuntimeError, match="cannot be a key_encoder"):
         fit(moco(key_encoder=Precomputed(path)))
+
+
+# Re-embedding -----------------------------------------------------------------------------------------------------------
+
+
+class Refresh(HardNegativeRefresh):
+    """Shows what was embedded, and what the teacher says of the same samples now."""
+
+    def receive(self, trainer, pl_module, data):
+        super().receive(trainer, pl_module, data)
+        x = torch.stack([loader().dataset[i]["views"][0] for i in data["index"].tolist()])
+        with torch.no_grad():
+            taught = pl_module.teacher.embed(x, data["index"])
+            keys = pl_module.project_keys(x)
+        self.seen = {
+            **data,
+            "taught": nn.functional.normalize(taught, dim=1),
+            "keys": nn.functional.normalize(keys, dim=1),
+        }
+
+
+KINDS = {
+    "momentum": lambda path: Momentum(0.5),
+    "frozen": lambda path: Frozen(),
+    "snapshot": lambda path: Snapshot(every_n_epochs=1),
+    "precomputed": lambda path: Precomputed(path),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_teacher_searches_and_rescores(tmp_path, kind):
+    path, _ = written(tmp_path)
+    for by in ({"weights": "teacher"}, {"rescore": True, "max_score": 0.9}):
+        refresh, teacher = Refresh(2, start=1, **by), KINDS[kind](path)
+        fit(simclr(dropout=0), [refresh, TeacherEmbedding(teacher)], steps=5)  # whoever comes first
+        seen = refresh.seen
+        torch.testing.assert_close(seen["z" if "weights" in by else "teacher"], seen["taught"])
+        torch.testing.assert_close(refresh._z, seen["keys"])  # compared with where the objective compares
+        score = (seen["taught"] @ seen["taught"].T).gather(1, seen["mined"].clamp(min=0))
+        torch.testing.assert_close(score[seen["mined"] >= 0], seen["score"][seen["mined"] >= 0])
+
+
+def test_in_the_background_the_teacher_is_that_of_then():
+    class Look(Refresh):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.global_step == 2:
+                x = torch.stack([loader().dataset[i]["views"][0] for i in range(128)])
+                self.then = nn.functional.normalize(pl_module.teacher.embed(x), dim=1)
+            super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+
+    refresh = Look(2, every_n_steps=5, start=2, weights="teacher", asynchronous=True, take_up_after=2)
+    fit(simclr(dropout=0), [TeacherEmbedding(Momentum(0.5)), refresh], steps=6)
+    torch.testing.assert_close(refresh.seen["z"], refresh.then)
+    assert not torch.equal(refresh.seen["z"], refresh.seen["taught"]), "the teacher has gone on"
+
+
+def test_a_copy_of_the_module_shares_the_table(tmp_path):
+    path, _ = written(tmp_path)
+    module = simclr()
+    module.extras["teacher"] = Precomputed(path)
+    assert snapshot(module).teacher is module.teacher
+
+
+def test_no_refresh_while_there_is_nothing_to_teach():
+    refresh = HardNegativeRefresh(2, weights="teacher")
+    fit(simclr(), [TeacherEmbedding(Snapshot()), refresh], steps=3)
+    assert refresh.table is None
+
+
+def test_one_index_twice_or_two_counts_are_told(tmp_path):
+    rows = np.ones((3, 2), dtype=np.float32)
+    for index, message in (([0, 1, 1], "differ from sample"), ([0, 1], "one integer a row"), ([-1, 0, 1], ">= 0")):
+        np.savez(tmp_path / "v.npz", embedding=rows, index=np.array(index))
+        with pytest.raises(ValueError, match=rf"Precomputed.*{message}"):
+            Precomputed(str(tmp_path / "v.npz"))
+    np.save(tmp_path / "v.npy", rows)
+    with (tmp_path / "v.npy").open("r+b") as file:
+        file.truncate(140)
+    with pytest.raises(ValueError, match="truncated"):
+        Precomputed(str(tmp_path / "v.npy"))
+    torch.save({"embedding": torch.eye(3), "index": torch.tensor([2, 0, 1])}, tmp_path / "v.pt")
+    held = Precomputed(str(tmp_path / "v.pt"))
+    assert torch.equal(held.embed(None, torch.tensor([0, 2])), torch.eye(3)[[1, 0]])
+    with pytest.raises(ValueError, match="no vector for index 3"):
+        held.embed(None, torch.tensor([1, 3]))

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from lightning_contrast.callbacks import PrototypeMemory
 from lightning_contrast.contrast import Candidates, Contrast
 from lightning_contrast.functional.mixed_radix import join_stages, mixed_radix
 from lightning_contrast.objectives import MCL
+from tests.callbacks.kit import Losses, fit, simclr
 from tests.objectives.plain import dot, lse, mean, units
 
 
@@ -45,3 +47,26 @@ def test_missing_pseudo_labels_are_told() -> None:
     c = Contrast.from_pairs(torch.eye(3), torch.eye(3), cluster=torch.zeros(3).long())
     with pytest.raises(KeyError, match="queue"):
         MCL()(c.append(Candidates(torch.eye(3), name="queue", where="replicated")))
+
+
+def test_unknown_pseudo_labels_and_positives_stay() -> None:
+    c = Contrast.from_pairs(
+        torch.eye(4), torch.eye(4), cluster=(torch.tensor([0, 0, 1, -1]), torch.tensor([1, 0, 1, 0]))
+    )
+    exists = MCL().directions(c)[0].scores().exists
+    assert exists.tolist() == [
+        [True, True, False, True],
+        [False, True, False, True],
+        [True, False, True, False],
+        [True] * 4,
+    ]
+
+
+def test_fed_by_a_prototype_memory() -> None:
+    record = Losses()
+    fit(simclr(MCL(0.2), dropout=0), [PrototypeMemory(3), record], steps=3)
+    contrast = record.contrasts[-1]
+    cluster, scores = contrast.anchors.payload["cluster"], contrast.scores()
+    other = (cluster[:, None] != cluster) & (scores.target <= 0)
+    assert other.any()
+    assert not scores.exists[other].any()
