@@ -32,7 +32,7 @@ PARTS = {
     "queue": lambda: MemoryQueue(100, payload=["index", "label"]),
     "bank": lambda: MemoryBank(128, negatives=30, scalars=["loss"], history=2),
     "prototypes": lambda: PrototypeMemory(8, every_n_steps=4, name="cluster"),
-    "filter": lambda: FalseNegativeFilter(max_score=0.995, on=["queue", "bank"]),
+    "filter": lambda: FalseNegativeFilter(max_score=0.995, blocks=["queue", "bank"]),
     "mixer": lambda: MixedNegatives(hardest=16, mixed=8, with_anchor=4),
     "debiasing": lambda: Debiasing(tau_plus=0.02),
     "hardness": lambda: HardnessWeighting(beta=0.3),
