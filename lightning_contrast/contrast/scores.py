@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
+from weakref import WeakMethod
 
 import torch
 from torch import Tensor
@@ -67,7 +68,14 @@ class Scores:
     @cached_property
     def _pairs(self) -> list[Pair]:
         contrast = self.contrast.replace(rules=tuple(r for r in self.rules if r.kind == "shift"))
-        return [Pair(contrast, block, self._statistic) for block in self.contrast.candidates]
+        # Weak: in a circle of references a tile would live on until the garbage collector comes by.
+        mine = WeakMethod(self._statistic)
+
+        def statistic(rule: Rule) -> Tensor | None:
+            read = mine()
+            return None if read is None else read(rule)
+
+        return [Pair(contrast, block, statistic) for block in self.contrast.candidates]
 
     def _statistic(self, rule: Rule) -> Tensor | None:
         """The row statistic a rule declared, over all blocks, ``[n, 1]``; it sees the rules listed before its own."""

@@ -81,9 +81,7 @@ class _Run:
             sizes = [(stop - start) * (m - start * kernel.triangle) for start, stop in self.tiles]
             self.kept = dict(zip(self.tiles, memory.split(sizes), strict=True))
         self.largest = max((stop - start for start, stop in self.tiles), default=0)
-        self.widest = (
-            max(stop - start for tile in self.tiles for start, stop in self._chunks(tile)) if self.tiles else 0
-        )
+        self.widest = max((stop - start for tile in self.tiles for start, stop in self._chunks(tile)), default=0)
         self.rows = _LogSum(self.a, self.sums)
         self.columns: list[_LogSum] = []  # one a thread
 
@@ -117,20 +115,18 @@ class _Run:
 
     def _base(self, rows: Tile, q: Tensor) -> MaybeTensor:
         """Return what is subtracted from the scores of a row while narrow products are rounded; None if they are wide."""
-        if self.dtype == self.sums:
-            return None
+        pairs = self.kernel.exclude
 
         def exclude(scores: Tensor) -> None:
-            if self.kernel.exclude is not None:
-                self.kernel.exclude.fill(scores, rows, (0, scores.shape[1]), -torch.inf)
+            if pairs is not None:
+                pairs.fill(scores, rows, (0, scores.shape[1]), -torch.inf)
 
-        return row_centre(q, self.candidates, exclude)
+        return None if self.dtype == self.sums else row_centre(q, self.candidates, exclude)
 
     def _scores(
         self, rows: Tile, columns: Tile, q: Tensor, base: MaybeTensor, memory: _Memory, again: bool
     ) -> tuple[Tensor, Tensor]:
-        """Return the memory of a tile, and the tile itself: base-2 logits, or exponentials if no shift is
-        needed.
+        """Return the memory of a tile, and the tile: base-2 logits, or exponentials if no shift is needed.
 
         The two are one unless products are narrow; then what is kept are narrow exponentials, or the products
         as they were, to which the second pass (`again`) adds the bias once more.
@@ -164,10 +160,9 @@ class _Run:
     def first_pass(self) -> tuple[Tensor, ...]:
         """Return the log-sum-exps of rows and columns, natural logarithm."""
         for_tiles(self.tiles, self.entries, self.a.device, self._first)
-        triangle = self.kernel.triangle
-        found = [self.rows, *self.columns] if triangle else [self.rows]
+        found = [self.rows, *self.columns] if self.kernel.triangle else [self.rows]
         self.lse2 = [_merged(found, self.row_logits)]
-        if not triangle:
+        if not self.kernel.triangle:
             self.lse2.append(_merged(self.columns, self.column_logits))
         return tuple(x * LN2 for x in self.lse2)
 

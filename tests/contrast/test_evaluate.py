@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_contrast.contrast import Candidates, Contrast, Cosine, Dot, evaluate
+from lightning_contrast.contrast import Candidates, Contrast, Cosine, Dot, evaluate, pair_function
 from lightning_contrast.contrast import tiles as tiles_module
 from lightning_contrast.objectives import InfoNCE
 from lightning_contrast.temperatures import Learnable
@@ -259,6 +259,29 @@ def test_a_step_leaves_nothing_behind(path: str) -> None:
         watched = weakref.ref(z)
         del z, loss
         assert watched() is None
+    finally:
+        gc.enable()
+
+
+@PATHS
+@pytest.mark.parametrize("statistic", [False, True])
+def test_a_tile_is_gone_before_the_next_but_one(path: Any, statistic: bool) -> None:
+    """Without waiting for the garbage collector, or a hundred tiles live at once."""
+    seen: list[Any] = []
+
+    def rows(scores: Any) -> Tensor:
+        seen.extend((weakref.ref(scores), weakref.ref(scores.logit)))
+        return scores.logsumexp() - scores.target_sum()
+
+    largest = pair_function(statistic=lambda s: s.topk(1).values[:, -1])(lambda p: p.logit > p.statistic)
+    a = vectors(9, seed=0).requires_grad_()
+    contrast = Contrast.from_pairs(a, vectors(9, seed=1))
+    gc.collect()
+    gc.disable()
+    try:
+        evaluate(contrast.exclude(largest) if statistic else contrast, rows, path=path).loss.backward()
+        assert seen
+        assert not any(ref() is not None for ref in seen)
     finally:
         gc.enable()
 
