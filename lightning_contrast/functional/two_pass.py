@@ -82,7 +82,7 @@ class _Run:
             self.kept = dict(zip(self.tiles, memory.split(sizes), strict=True))
         self.largest = max((stop - start for start, stop in self.tiles), default=0)
         self.widest = max((stop - start for tile in self.tiles for start, stop in self._chunks(tile)), default=0)
-        self.rows = _LogSum(self.a, self.sums)
+        self.rows = _LogSum(self.a, self.sums, not kernel.shift_free)
         self.columns: list[_LogSum] = []  # one a thread
 
     def _row_tiles(self) -> list[Tile]:
@@ -167,7 +167,7 @@ class _Run:
         return tuple(x * LN2 for x in self.lse2)
 
     def _first(self, tiles: Iterator[Tile]) -> None:
-        columns = _LogSum(self.b, self.sums)
+        columns = _LogSum(self.b, self.sums, not self.kernel.shift_free)
         self.columns.append(columns)
         memory = self._memory()
         work = None if self.kernel.shift_free else memory.work
@@ -269,18 +269,16 @@ class _Memory:
 class _LogSum:
     """Running sums of exponentials along rows or columns, each with the maximum that was subtracted."""
 
-    def __init__(self, of: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, of: Tensor, dtype: torch.dtype, shifted: bool) -> None:
         self.sum = of.sum(1, dtype=dtype).mul_(0.0)  # an infinite row must not look like one without candidates
-        self.top: MaybeTensor = None
+        self.top = torch.full_like(self.sum, -torch.inf) if shifted else None  # now: threads share the one of the rows
 
     def add(self, where: Tile, e: Tensor, dim: int, work: MaybeTensor) -> None:
         """Add a tile: exponentials if there is no `work` memory, else logits."""
         total = self.sum[slice(*where)]
-        if work is None:
+        if work is None or self.top is None:
             total.add_(e.sum(dim))
             return
-        if self.top is None:
-            self.top = torch.full_like(self.sum, -torch.inf)
         top = self.top[slice(*where)]
         new = torch.maximum(top, e.amax(dim))
         finite = new.masked_fill(new == -torch.inf, 0.0)
