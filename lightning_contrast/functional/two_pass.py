@@ -82,7 +82,7 @@ class _Run:
             self.kept = dict(zip(self.tiles, memory.split(sizes), strict=True))
         self.largest = max((stop - start for start, stop in self.tiles), default=0)
         self.widest = max((stop - start for tile in self.tiles for start, stop in self._chunks(tile)), default=0)
-        self.rows = _LogSum(self.a, self.sums, kernel.shift_free)
+        self.rows = _LogSum(self.a, self.sums, not kernel.shift_free)
         self.columns: list[_LogSum] = []  # one a thread
 
     def _row_tiles(self) -> list[Tile]:
@@ -167,7 +167,7 @@ class _Run:
         return tuple(x * LN2 for x in self.lse2)
 
     def _first(self, tiles: Iterator[Tile]) -> None:
-        columns = _LogSum(self.b, self.sums, self.kernel.shift_free)
+        columns = _LogSum(self.b, self.sums, not self.kernel.shift_free)
         self.columns.append(columns)
         memory = self._memory()
         work = None if self.kernel.shift_free else memory.work
@@ -269,10 +269,9 @@ class _Memory:
 class _LogSum:
     """Running sums of exponentials along rows or columns, each with the maximum that was subtracted."""
 
-    def __init__(self, of: Tensor, dtype: torch.dtype, shift_free: bool) -> None:
+    def __init__(self, of: Tensor, dtype: torch.dtype, shifted: bool) -> None:
         self.sum = of.sum(1, dtype=dtype).mul_(0.0)  # an infinite row must not look like one without candidates
-        # At once, not with the first tile: threads share the rows', and each would make its own.
-        self.top = None if shift_free else torch.full_like(self.sum, -torch.inf)
+        self.top = torch.full_like(self.sum, -torch.inf) if shifted else None  # now: threads share the one of the rows
 
     def add(self, where: Tile, e: Tensor, dim: int, work: MaybeTensor) -> None:
         """Add a tile: exponentials if there is no `work` memory, else logits."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from oracles import dense_lse, embeddings, relative, weighted
 
-from lightning_contrast.functional import tiling
+from lightning_contrast.functional import tiling, two_pass
 from lightning_contrast.functional.exclusion import Exclusion
 from lightning_contrast.functional.row_lse import row_lse
 from lightning_contrast.functional.self_lse import self_lse
@@ -285,3 +285,11 @@ def test_bad_input():
         self_lse(z, torch.ones(4), logits=torch.ones(4))
     with pytest.raises(ValueError, match=r"z must be \[n, D\]"):
         self_lse(torch.zeros(3))
+
+
+def test_threads_find_the_maxima_of_the_rows_already_there():
+    """Made by the first thread that came, they were lost when a second one came in the meantime."""
+    z = embeddings(8, 4, 0, torch.float64)
+    for shift_free in (False, True):
+        kernel = two_pass.TwoPass(False, None, None, shift_free, None, None)
+        assert (two_pass._Run(kernel, [z, z, None, None, None], True).rows.top is None) == shift_free
