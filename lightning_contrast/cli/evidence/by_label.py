@@ -7,16 +7,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from lightning_contrast.callbacks.embedding import evaluation_mode
 from lightning_contrast.cli.evaluate import validation_batches
 from lightning_contrast.cli.protocol import bank_loader, embed_split
-from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.functional.evaluation import accuracy_by_class_size, evaluate_embeddings
 from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.knn import knn_predict
 from lightning_contrast.functional.ridge import ridge_probe
 from lightning_contrast.functional.spectrum import effective_rank
 
+CURVE = "knn"
 LOOK = 2000
 """Training and validation samples behind a point of a curve."""
 
@@ -27,8 +26,7 @@ def scores(embed: Callable[[Tensor], Tensor] | None, data: Any, seed: int) -> di
     Raises:
         ValueError: for a baseline that has no features.
     """
-    if embed is None:
-        raise ValueError("BM25 is a baseline of searches, not of labelled data: use raw pixels, or untrained encoder.")
+    embed = _features(embed)
     bank = embed_split(embed, bank_loader(data))
     val = embed_split(embed, validation_batches(data))
     test = embed_split(embed, data.predict_dataloader())
@@ -57,13 +55,22 @@ def by_class_size(bank: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor]) 
     }
 
 
-def look(module: Any, data: Any) -> float:
-    """kNN accuracy on a part of the validation split, in the middle of training and without a trace in it."""
-    embed = lambda x: module.embed(x)  # noqa: E731
-    with isolated_random_state(0), evaluation_mode(module):
-        bank = embed_split(embed, _some(bank_loader(data)))
-        val = embed_split(embed, [{**b, "input": data.normalize(b["input"])} for b in _some(data.val_dataloader())])
+def look(embed: Callable[[Tensor], Tensor] | None, data: Any) -> float:
+    """kNN accuracy on a part of the validation split, from a part of the training split.
+
+    Raises:
+        ValueError: for a baseline that has no features.
+    """
+    embed = _features(embed)
+    bank = embed_split(embed, _some(bank_loader(data)))
+    val = embed_split(embed, [{**b, "input": data.normalize(b["input"])} for b in _some(data.val_dataloader())])
     return float((knn_predict(val[0], *bank, k=20) == val[1]).double().mean())
+
+
+def _features(embed: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
+    if embed is None:
+        raise ValueError("BM25 is a baseline of searches, not of labelled data: use raw pixels, or untrained encoder.")
+    return embed
 
 
 def _some(loader: DataLoader[Any]) -> DataLoader[Any]:

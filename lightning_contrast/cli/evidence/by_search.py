@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_contrast.callbacks.embedding import evaluation_mode
-from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.functional.bm25 import bm25_topk
 from lightning_contrast.functional.retrieval import figures_of_ranked, retrieval_figures
 
 FIGURES = ("mrr@10", "ndcg@10", "recall@10")
+CURVE = "mrr@10"
 LOOK = 1000
 """Queries behind a point of a curve."""
 
@@ -23,10 +22,9 @@ def scores(embed: Callable[[Tensor], Tensor] | None, data: Any, seed: int) -> di
     return {split: figures(loader) for split, loader in splits.items()}
 
 
-def look(module: Any, data: Any) -> float:
-    """MRR@10 of the first validation queries among all documents, in training and without a trace in it."""
-    with isolated_random_state(0), evaluation_mode(module):
-        return search(data.corpus_dataloader(), module.embed)(data.val_dataloader(), LOOK)["mrr@10"]
+def look(embed: Callable[[Tensor], Tensor] | None, data: Any) -> float:
+    """MRR@10 of the first validation queries among all documents."""
+    return search(data.corpus_dataloader(), embed)(data.val_dataloader(), LOOK)[CURVE]
 
 
 def search(corpus: Any, embed: Callable[[Tensor], Tensor] | None) -> Callable[..., dict[str, float]]:

@@ -19,7 +19,7 @@ class Clock(pl.Callback):
         steps: planned, or None: then training ends with the first step after ``seconds``.
         seconds: planned.
         points: how often to ``look``, evenly over the plan and at its end; the clock stands still meanwhile.
-        look: scores the module as it is.
+        look: scores the module as it is; for no trace in the training it must see to itself.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Clock(pl.Callback):
         steps: int | None = None,
         seconds: float = 0.0,
         points: int = 0,
-        look: Callable[[Any], float] | None = None,
+        look: Callable[[], float] | None = None,
     ) -> None:
         self.steps, self.budget, self.points, self.look = steps, seconds, points, look
         self.marks: list[float] = []
@@ -54,7 +54,7 @@ class Clock(pl.Callback):
         point = int(min(done, 1.0) * self.points + 1e-9)
         if self.look is not None and point > (self.curve[-1][0] if self.curve else 0):
             with self._standing():
-                self.curve.append((point, round(spent, 2), self.look(pl_module)))
+                self.curve.append((point, round(spent, 2), self.look()))
 
     @contextmanager
     def _standing(self) -> Iterator[None]:

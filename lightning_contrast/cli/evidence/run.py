@@ -11,8 +11,10 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from lightning_contrast.callbacks.embedding import evaluation_mode
 from lightning_contrast.cli.evidence.clock import Clock
 from lightning_contrast.cli.evidence.job import BASELINES, Job
+from lightning_contrast.data.resume import isolated_random_state
 
 WARM, TIMED = 5, 15
 """Steps before the clock that turns seconds into steps, and steps on it."""
@@ -36,8 +38,10 @@ def run(job: Job) -> dict[str, Any]:
     if steps == 0:
         data.prepare_data()
         data.setup("fit")
+        if job.points:  # a level, by the same score as the curves
+            clock.curve = [(0, 0.0, protocol.look(embedder_of(job, module), data))]
     else:
-        clock.look = lambda pl_module: protocol.look(pl_module, data)
+        clock.look = lambda: _in_training(protocol, module, data)
         cli.trainer.fit(module, data)
     data.setup("test")
     return {
@@ -52,6 +56,7 @@ def run(job: Job) -> dict[str, Any]:
         "memory": round(clock.memory, 1),
         "data": source_of(data).partition(" in ")[0],
         "curve": clock.curve,
+        "curve_of": protocol.CURVE,
         **protocol.scores(embedder_of(job, module), data, job.seed),
     }
 
@@ -63,6 +68,12 @@ def embedder_of(job: Job, module: Any) -> Callable[[Tensor], Tensor] | None:
     if job.slug == "BM25":
         return None
     return nn.Flatten() if job.slug == "raw pixels" else embedder(module)
+
+
+def _in_training(protocol: Any, module: Any, data: Any) -> float:
+    """A point of the curve, without a trace in the training."""
+    with isolated_random_state(0), evaluation_mode(module):
+        return protocol.look(module.embed, data)
 
 
 def _steps(job: Job) -> int | None:

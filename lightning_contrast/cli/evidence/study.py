@@ -6,7 +6,7 @@
     question: Does a queue help where batches are small?
     seconds: 25                    # of one core, a run
     seeds: 3
-    figures: [knn, linear]         # columns; rows are placed, and curves drawn, by the first
+    figures: [knn, linear]         # columns; rows are placed by the first
     baselines: [untrained encoder]
     every_row:                     # what all rows share, as in a recipe
       data: {subset: 10000}
@@ -81,7 +81,7 @@ class Study:
 
     def job(self, row: StudyRow, seed: int, seconds: float, steps: int | None, others: tuple[str, ...]) -> Job:
         """One run of a row."""
-        return Job(row.name, seed, seconds, steps, others, row.configs, points=0 if row.name in BASELINES else POINTS)
+        return Job(row.name, seed, seconds, steps, others, row.configs, POINTS)
 
 
 def studies() -> list[str]:

@@ -12,7 +12,7 @@ from lightning_contrast.cli.evidence.study import Study
 _ABOUT = """\
 Data: {data}. Every run has the same budget ({setting}), in one process on one thread; what the rows do before the first \
 step, such as searching for negatives, counts. Scored are the weights of the last step, on the test split, once; curves show \
-the validation split. `±` is half a 95 % interval over seeds. `place` is by {first}: from the best to the worst place that \
+{curve} on the same part of the validation split for all rows, so that their ends may differ from the table. `±` is half a 95 % interval over seeds. `place` is by {first}: from the best to the worst place that \
 these intervals leave open, so that rows whose intervals overlap share places, and empty for a single run. `seconds` are \
 those of one core in training, `wall clock` those that passed, `MB` the memory that training added.
 """
@@ -36,12 +36,13 @@ def write_study(study: Study, runs: Sequence[dict[str, Any]], folder: Path, sett
     page, chart = folder / f"{study.name}.md", folder / f"{study.name}.png"
     known = {row.slug: row for row in rows_of(runs)}
     rows = [known[row.name] for row in study.rows if row.name in known]
-    write_text(page, markdown(study, rows, data, setting, command))
-    draw(study, rows, runs, chart, f"{data}; {setting}; bars and bands: 95 % over seeds")
+    write_text(page, markdown(study, rows, data, setting, command, NAMES[runs[0]["curve_of"]]))
+    budget = setting.partition(" --")[0]
+    draw(study, rows, runs, chart, f"{budget}; bars and bands: 95 % over seeds")
     return [page, chart]
 
 
-def markdown(study: Study, rows: Sequence[Row], data: str, setting: str, command: str) -> str:
+def markdown(study: Study, rows: Sequence[Row], data: str, setting: str, command: str, curve: str) -> str:
     """Question, table, curves, and how to run it again."""
     first = NAMES[study.figures[0]]
     baselines = [row for row in rows if row.slug in BASELINES]
@@ -50,9 +51,9 @@ def markdown(study: Study, rows: Sequence[Row], data: str, setting: str, command
         [
             f"# {study.title}\n",
             f"{study.question.strip()}\n",
-            _ABOUT.format(data=data, setting=setting, first=first),
+            _ABOUT.format(data=data, setting=setting, first=first, curve=curve),
             table("", own, baselines, study.figures, {}),
-            f"![{first} over training time{'' if study.axis is None else f', and by {study.axis}'}]({study.name}.png)\n",
+            f"![{curve} over training time{'' if study.axis is None else f'; {first} by {study.axis}'}]({study.name}.png)\n",
             f"```bash\n{command}\n```\n",
         ]
     )
@@ -76,20 +77,25 @@ def draw(study: Study, rows: Sequence[Row], runs: Sequence[dict[str, Any]], path
 def _draw_curves(axes: Any, study: Study, rows: Sequence[Row], runs: Sequence[dict[str, Any]], note: str) -> None:
     from lightning_contrast.metrics.canvas import COLOURS, FAINT, write_title
 
-    key, dashes = study.figures[0], iter(((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2))))
+    key, dashes = runs[0]["curve_of"], iter(((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2))))
+    levels: list[float] = []
     trained = [row.slug for row in rows if row.slug not in BASELINES]
     for row in rows:
         own = [run for run in runs if run["slug"] == row.slug]
         if row.slug in BASELINES:
-            level = figure([run["val"][key] for run in own if key in run["val"]] or [float("nan")])
-            axes.axhline(level.mean, color=FAINT, linestyle=next(dashes), linewidth=1.3, label=row.slug)
+            levels.append(figure([run["curve"][0][2] for run in own]).mean)
+            axes.axhline(levels[-1], color=FAINT, linestyle=next(dashes), linewidth=1.3, label=row.slug)
             continue
         points = curve_of(own)
         colour = COLOURS[trained.index(row.slug) % len(COLOURS)]
         x, y = [at for at, _ in points], [one for _, one in points]
+        levels += [one.mean for one in y]
         axes.plot(x, [one.mean for one in y], color=colour, linewidth=2, marker="o", markersize=3.5, label=row.slug)
         if any(one.half is not None for one in y):
             axes.fill_between(x, [o.low for o in y], [o.high for o in y], color=colour, alpha=0.12, linewidth=0)
+    # By the means: a band over two seeds may be wider than all there is to see.
+    margin = 0.15 * (max(levels) - min(levels)) + 0.005
+    axes.set_ylim(max(0.0, min(levels) - margin), min(1.0, max(levels) + margin))
     axes.set(xlabel="seconds of one core in training", ylabel=f"{NAMES[key]}, validation split")
     write_title(axes, study.title, note)
 
