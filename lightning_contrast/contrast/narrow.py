@@ -19,8 +19,8 @@ NARROW_BOUND = 1.3
 """Largest |logit| whose products may be bfloat16, times the root of the width: temperature 0.07 for cosine of 128 numbers.
 
 Two rows of unit length rounded to 2^-9 have a product that is off by about 2^-9 / sqrt(width), a logit by that over the
-temperature: 0.25 % here. In clusters of near neighbours, whose pulls nearly
-cancel, a gradient was seen off by 1.2 %, elsewhere by 0.5 %."""
+temperature: 0.25 % here. In clusters of near neighbours, whose pulls nearly cancel, a gradient was seen off by 1.2 %,
+elsewhere by 0.5 %."""
 
 NARROW_ENTRIES = 2**22
 """From this many scores on. Fewer do not average out, and gain little."""
