@@ -1,11 +1,12 @@
 """Encoding a batch in chunks, so that memory does not grow with the batch (gradient caching).
 
-Each chunk goes through activation checkpointing: forward keeps only inputs and outputs, backward encodes the chunk once
-more with the same random state. The gradient is that of the whole batch, in automatic optimisation, under any strategy.
+Forward keeps only inputs and outputs, backward encodes each chunk once more with the same random state. The gradient is
+that of the whole batch, in automatic optimisation, under any strategy.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
+
+from lightning_contrast.modules.chunk_gradient import encode_twice
 
 
 def is_texts(leaf: Any) -> bool:
@@ -79,7 +82,13 @@ def _running_statistics_kept(module: nn.Module) -> Iterator[None]:
 
 
 def encode_in_chunks(
-    encode: Callable[[Any], Tensor], inputs: Any, size: int, *, module: nn.Module, keep: int = 0
+    encode: Callable[[Any], Tensor],
+    inputs: Any,
+    size: int,
+    *,
+    module: nn.Module,
+    keep: int = 0,
+    sharded: bool = False,
 ) -> Tensor:
     """``encode(inputs)``, ``size`` rows at a time.
 
@@ -87,21 +96,20 @@ def encode_in_chunks(
         encode: from inputs to ``[n, D]``; every row on its own (BatchNorm sees one chunk at a time).
         inputs: a tensor, or a nest of tensors with a common first dimension.
         size: rows a chunk.
-        module: what ``encode`` runs, whose BatchNorm statistics must not be counted twice.
+        module: what ``encode`` runs: its parameters get the gradient, its BatchNorm statistics are counted once.
         keep: the last so many chunks keep their graph, which spares their second forward.
+        sharded: whether parameters are split over processes; then, and where inputs need a gradient, chunks go through
+            activation checkpointing, which is slower and holds more.
     """
     n = rows_of(inputs)
-    starts = range(0, n, size)
-    grad = torch.is_grad_enabled()
-
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _running_statistics_kept(module)
-
-    out = []
-    for number, start in enumerate(starts):
-        chunk = _rows(inputs, start, start + size)
-        if grad and number < len(starts) - keep:
-            out.append(checkpoint(encode, chunk, use_reentrant=False, context_fn=contexts))
-        else:
-            out.append(encode(chunk))
-    return torch.cat(out)
+    chunks = [_rows(inputs, start, start + size) for start in range(0, n, size)]
+    if not torch.is_grad_enabled():
+        return torch.cat([encode(chunk) for chunk in chunks])
+    last = max(0, len(chunks) - keep)
+    again = partial(_running_statistics_kept, module)
+    if sharded or any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(inputs)):
+        contexts = lambda: (nullcontext(), again())  # noqa: E731
+        out = [checkpoint(encode, chunk, use_reentrant=False, context_fn=contexts) for chunk in chunks[:last]]
+    else:
+        out = [encode_twice(encode, chunks[:last], module, again)] if last else []
+    return torch.cat([*out, *map(encode, chunks[last:])])

@@ -124,7 +124,8 @@ class ContrastiveModule(WithTeachers):
     def _chunked(self, path: Any, inputs: Any) -> Tensor:
         if self.chunk_size is None or rows_of(inputs) <= self.chunk_size:
             return path(inputs)
-        return encode_in_chunks(path, inputs, self.chunk_size, module=self, keep=self.keep_chunks)
+        sharded = preparation.shards_parameters(self)
+        return encode_in_chunks(path, inputs, self.chunk_size, module=self, keep=self.keep_chunks, sharded=sharded)
 
     def _views(self, views: Sequence[Any]) -> list[Tensor]:
         """Embeddings of every view; views of equal shape share one forward pass, and one BatchNorm."""

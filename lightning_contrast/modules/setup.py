@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -64,6 +65,13 @@ def check_chunks(module: "ContrastiveModule") -> None:
             "negatives: each micro-batch is contrasted with itself. For more negatives use chunk_size with a larger "
             "batch, or a MemoryQueue."
         )
+
+
+def shards_parameters(module: "ContrastiveModule") -> bool:
+    """Whether the strategy splits parameters over processes, so that a process holds only parts of them."""
+    return module._trainer is not None and isinstance(
+        module.trainer.strategy, (DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy)
+    )
 
 
 def _unfinished(module: nn.Module) -> bool:

@@ -63,10 +63,88 @@ def test_dropout_repeats_its_masks_in_the_second_forward():
         torch.testing.assert_close(a, b)
 
 
-def test_running_statistics_are_counted_once():
+@pytest.mark.parametrize("how", [{"sharded": True}, {"keep": 1}, {}])
+def test_every_way_gives_the_same_gradient_with_dropout_frozen_and_unused_parameters(how):
+    torch.manual_seed(0)
+    x = torch.randn(12, 64, dtype=torch.float64)
+    net = encoder(dropout=0.5)
+    net[0].bias.requires_grad_(False)
+    net.unused = nn.Linear(2, 2)
+    run = lambda x: net[3](net[2](net[1](net[0](x))))  # noqa: E731
+    torch.manual_seed(5)
+    expected = torch.cat([run(x[i : i + 4]) for i in (0, 4, 8)])
+    expected.pow(3).sum().backward()
+    grads = [None if p.grad is None else p.grad.clone() for p in net.parameters()]
+    assert grads[-1] is None
+    net.zero_grad()
+    torch.manual_seed(5)
+    z = encode_in_chunks(run, x, 4, module=net, **how)
+    drawn = torch.get_rng_state()
+    z.pow(3).sum().backward()
+    assert torch.equal(torch.get_rng_state(), drawn), "the second pass left a trace in the random state"
+    torch.testing.assert_close(z, expected)
+    for p, grad in zip(net.parameters(), grads, strict=True):
+        torch.testing.assert_close(p.grad, grad)
+
+
+def test_inputs_get_their_gradient_too():
+    x = torch.randn(12, 64, dtype=torch.float64, requires_grad=True)
+    net = encoder()
+    encode_in_chunks(net, x, 4, module=net).pow(3).sum().backward()
+    (expected,) = torch.autograd.grad(net(x).pow(3).sum(), x)
+    torch.testing.assert_close(x.grad, expected)
+
+
+def test_a_parameter_gets_its_gradient_once_and_whole():
+    """What hooks and DDP's one reduction a step rely on."""
+    net, seen = encoder(), []
+    net[0].weight.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.clone()))
+    encode_in_chunks(net, torch.randn(12, 64, dtype=torch.float64), 4, module=net).pow(3).sum().backward()
+    assert len(seen) == 1
+    assert torch.equal(seen[0], net[0].weight.grad)
+
+
+def test_precision_of_the_first_pass_holds_in_the_second():
+    net = encoder().float()
+    kinds = []
+    net[0].register_forward_hook(lambda *args: kinds.append(args[-1].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        z = encode_in_chunks(net, torch.randn(8, 64), 4, module=net)
+    z.float().sum().backward()
+    assert kinds == [torch.bfloat16] * 4
+
+
+def test_an_encoder_that_draws_elsewhere_is_refused():
+    generator = torch.Generator().manual_seed(0)
+    net = encoder()
+    noisy = lambda x: net(x) + torch.randn(len(x), 16, generator=generator)  # noqa: E731
+    z = encode_in_chunks(noisy, torch.randn(8, 64, dtype=torch.float64), 4, module=net)
+    with pytest.raises(RuntimeError, match="encoded twice gave different embeddings"):
+        z.sum().backward()
+
+
+def test_a_parameter_changed_before_backward_is_refused():
+    net = encoder()
+    z = encode_in_chunks(net, torch.randn(8, 64, dtype=torch.float64), 4, module=net)
+    with torch.no_grad():
+        net[0].weight.mul_(2)
+    with pytest.raises(RuntimeError, match="changed between forward and backward"):
+        z.sum().backward()
+
+
+def test_a_second_derivative_is_refused():
+    net = encoder()
+    z = encode_in_chunks(net, torch.randn(8, 64, dtype=torch.float64), 4, module=net)
+    (g,) = torch.autograd.grad(z.pow(3).sum(), net[0].weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        g.sum().backward()
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_running_statistics_are_counted_once(sharded):
     x = torch.randn(12, 64, dtype=torch.float64)
     nets = [encoder(norm=nn.BatchNorm1d(32)) for _ in range(2)]
-    encode_in_chunks(nets[0], x, 4, module=nets[0]).sum().backward()
+    encode_in_chunks(nets[0], x, 4, module=nets[0], sharded=sharded).sum().backward()
     for i in (0, 4, 8):
         nets[1](x[i : i + 4])
     for a, b in zip(nets[0].buffers(), nets[1].buffers(), strict=True):
