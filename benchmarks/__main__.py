@@ -28,8 +28,8 @@ NO_FAULTS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MAL
 """Memory that glibc once got it keeps: plain PyTorch without the page faults that large temporaries cost it."""
 
 ORDER = (
-    "whole", "infonce", "clip", "ntxent", "supcon", "soft_targets", "queue", "extras", "mining", "gradient_cache",
-    "knn", "probe", "augmentation", "simclr", "overhead",
+    "whole", "infonce", "clip", "ntxent", "supcon", "soft_targets", "queue", "extras", "mining", "hard_negatives",
+    "gradient_cache", "knn", "probe", "augmentation", "simclr", "overhead",
 )  # fmt: skip
 
 

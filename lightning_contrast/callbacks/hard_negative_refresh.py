@@ -66,7 +66,7 @@ class HardNegativeRefresh(Reembed):
             teach, nothing is mined.
         asynchronous: embed and search in the background, while training goes on.
         take_up_after: optimizer steps until the result of the background is taken up.
-        search: ``exact``, ``fast``, ``approximate`` (faiss), or ``auto``, by size: see
+        search: ``exact``, ``approximate`` (faiss), or ``auto``, by size: see
             :func:`~lightning_contrast.mining.search_over`.
         seed: of the draws.
         path: a ``.npz`` or ``.parquet`` file for the table, replaced as a whole at each refresh; see

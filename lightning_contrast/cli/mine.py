@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--rescore", action="store_true", help="rules on scores read the similarities of that teacher")
     add("--teacher", help="or those of another model: .npz with embedding and index, as `predict` writes")
-    add("--search", choices=("auto", "exact", "fast", "approximate"), default="auto", help="approximate: faiss")
+    add("--search", choices=("auto", "exact", "approximate"), default="auto", help="approximate: faiss")
     add("--seed", type=int, default=0, help="of the draws (default: 0)")
     add("--json", action="store_true", help="print JSON instead of tables")
     return parser

@@ -4,7 +4,8 @@ query.
 The columns of a tile are grouped into blocks, and one vectorised pass takes the maximum of each. In the first
 tile the k-th largest block maximum is a lower bound of the k-th score; afterwards only blocks that reach the
 running bound are looked into. So selection costs about a fifth of the matrix product instead of as much as
-it. In bfloat16 somewhat more than k candidates are collected and scored again in float32.
+it. In bfloat16 somewhat more than k candidates are collected and scored again in float32, which also shows how
+far off the first look was: queries for which it may have been too far are looked at again, in float32.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from lightning_contrast.functional.tiling import Tile, check_vector, for_tiles, 
 
 QUERY_TILE, COLUMN_TILE = 1024, 4096
 RESCORE_BYTES = 16 * 2**20
+DOUBT = 1.25
+"""A candidate that was not collected may be off by so many times the largest error among those that were."""
+AGAIN_TILE = 64
+"""Queries that are looked at twice together: those of a span that holds a doubtful one."""
 
 
 class TopK(NamedTuple):
@@ -53,7 +58,8 @@ def topk(
         floor: smallest score allowed, a number or `[n]`.
         scan: precision of the first look. None: bfloat16 where the CPU multiplies it faster and no ceiling
             asks for exact comparisons, else float32. What is returned is float32 (float64 for float64 inputs)
-            in any case.
+            in any case, and the neighbours are the same: where scores lie so close together that the first
+            look cannot tell (embeddings that have hardly spread), queries are looked at twice.
 
     A score that is no number never wins.
 
@@ -78,11 +84,14 @@ def topk(
         return TopK(scores, indices)
 
     def work(tiles: Iterator[Tile]) -> None:
+        first = scan
         for rows in tiles:
             tile = slice(*rows)
             above, below = (None if x is None else x[tile].to(kind) for x in limits)
-            search = _Search(queries[tile], corpus, k, scan, kind, exclude, rows, above)
-            scores[tile], indices[tile] = search.run(below)
+            parts = queries[tile], corpus, k, first, kind, exclude, rows, above, below
+            scores[tile], indices[tile], doubtful = _search(*parts)
+            if doubtful > 0.25:  # then looking twice costs more than it spares
+                first = kind
 
     for_tiles(spans(0, n, QUERY_TILE), n * len(corpus), queries.device, work)
     return TopK(scores, indices)
@@ -103,6 +112,34 @@ def _per_query(name: str, limit: Tensor | float | None, n: int, device: torch.de
     tensor = torch.as_tensor(limit, device=device)
     check_vector(name, tensor, [(), (n,)])
     return tensor.expand(n)
+
+
+def _search(
+    queries: Tensor,
+    corpus: Tensor,
+    k: int,
+    scan: torch.dtype,
+    kind: torch.dtype,
+    exclude: Exclusion | None,
+    rows: Tile,
+    ceiling: Tensor | None,
+    floor: Tensor | None,
+) -> tuple[Tensor, Tensor, float]:
+    """Search for one tile of queries, once more in full precision for spans of it that hold doubtful ones; their share."""
+    search = _Search(queries, corpus, k, scan, kind, exclude, rows, ceiling)
+    scores, indices = search.run(floor)
+    if scan == kind:
+        return scores, indices, 0.0
+    doubtful = search.doubtful(scores, floor)
+    del search
+    for start, stop in spans(0, len(doubtful), AGAIN_TILE):
+        if bool(doubtful[start:stop].any()):
+            part = slice(start, stop)
+            limits = [None if x is None else x[part] for x in (ceiling, floor)]
+            here = (rows[0] + start, rows[0] + stop)
+            again = _Search(queries[part], corpus, k, kind, kind, exclude, here, limits[0])
+            scores[part], indices[part] = again.run(limits[1])
+    return scores, indices, float(doubtful.float().mean())
 
 
 class _Search:
@@ -143,13 +180,19 @@ class _Search:
         self._keep_best()
         scores, where = self.found[:, : self.wanted], self.where[:, : self.wanted]
         if self.scan != self.kind:
-            scores = self._rescored(where)
+            first, scores = scores, self._rescored(where)
+            self.error = (scores - first).masked_fill_(where < 0, 0.0).abs_().amax(1)
         if floor is not None:
             scores = scores.masked_fill(scores < floor[:, None], -math.inf)
         if self.ceiling is not None:
             scores = scores.masked_fill(scores > self.ceiling[:, None], -math.inf)
         best = torch.topk(scores, min(self.k, scores.shape[1]), dim=1)
         return best.values, torch.where(best.values > -math.inf, where.gather(1, best.indices), -1)
+
+    def doubtful(self, scores: Tensor, floor: Tensor | None) -> Tensor:
+        """Tell for which queries a candidate that was not collected may belong to the best k, bool `[n]`."""
+        worst = scores[:, -1] if floor is None else scores[:, -1].maximum(floor)
+        return ~(worst >= self.bound + DOUBT * self.error)
 
     def _look(self, low: Tensor, columns: Tile, memory: Tensor) -> None:
         """Score one tile of the corpus and collect the entries above the bound."""

@@ -12,9 +12,9 @@ from lightning_contrast.functional.exclusion import Exclusion, Ids
 from lightning_contrast.functional.tiling import Tile
 from lightning_contrast.functional.topk import TopK, topk
 
-EXACT_UP_TO, FAST_UP_TO = 200_000, 2_000_000
-"""Rows of a corpus: up to the first ``auto`` is exact, up to the second it looks in bfloat16 first, then approximate."""
-Kind = Literal["auto", "exact", "fast", "approximate"]
+EXACT_UP_TO = 2_000_000
+"""Rows of a corpus up to which ``auto`` is exact."""
+Kind = Literal["auto", "exact", "approximate"]
 
 
 class Search(Protocol):
@@ -36,8 +36,8 @@ def search_over(corpus: Tensor, kind: Kind = "auto", seed: int = 0) -> Search:
 
     Args:
         corpus: float, of unit norm where the cosine is meant.
-        kind: ``exact``, ``fast`` (a first look in bfloat16, where the CPU is faster at it), ``approximate`` (needs faiss),
-            or ``auto``: exact up to 200 thousand rows, fast up to two million.
+        kind: ``exact``, ``approximate`` (needs faiss), or ``auto``: exact up to two million rows, and where faiss is not
+            installed.
         seed: of the approximate index.
 
     Raises:
@@ -46,8 +46,6 @@ def search_over(corpus: Tensor, kind: Kind = "auto", seed: int = 0) -> Search:
     """
     check_kind(kind)
     if kind == "exact" or (kind == "auto" and len(corpus) <= EXACT_UP_TO):
-        return TiledSearch(corpus, torch.float32)
-    if kind == "fast" or (kind == "auto" and len(corpus) <= FAST_UP_TO):
         return TiledSearch(corpus)
     if kind == "auto" and not faiss_installed():
         warnings.warn(
@@ -66,8 +64,8 @@ def check_kind(kind: str) -> None:
         ValueError: for another kind.
         ImportError: for ``approximate`` without faiss, naming the extra.
     """
-    if kind not in ("auto", "exact", "fast", "approximate"):
-        raise ValueError(f"search={kind!r}: use 'auto', 'exact', 'fast' or 'approximate'.")
+    if kind not in ("auto", "exact", "approximate"):
+        raise ValueError(f"search={kind!r}: use 'auto', 'exact' or 'approximate'.")
     if kind == "approximate":
         require_faiss()
 
@@ -101,18 +99,15 @@ class TiledSearch:
 
     Args:
         corpus: ``[m, D]``.
-        scan: precision of the first look; ``None``: bfloat16 where the CPU multiplies it faster. Then more than k are
-            collected and scored again in float32, but neighbours whose scores differ by less than bfloat16 can tell (0.004
-            near 1) may take each other's place: as many do while an encoder has learned little.
     """
 
-    def __init__(self, corpus: Tensor, scan: torch.dtype | None = None) -> None:
-        self.corpus, self.scan = corpus, scan
+    def __init__(self, corpus: Tensor) -> None:
+        self.corpus = corpus
 
     def __call__(self, queries: Tensor, k: int, same: Sequence[Ids] = ()) -> TopK:
         """See :class:`Search`."""
         exclude = _AnyOf([Exclusion(same=_known(ids)) for ids in same]) if same else None
-        return topk(queries, self.corpus, k, exclude=exclude, scan=self.scan)
+        return topk(queries, self.corpus, k, exclude=exclude)
 
 
 class ApproximateSearch:

@@ -120,3 +120,23 @@ def test_recall_at_size():
         found = topk(queries, corpus, 50, scan=scan).indices
         hits = (found[:, :, None] == exact[:, None, :]).any(2).float().mean()
         assert hits >= 0.9999
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.3])
+def test_embeddings_that_have_hardly_spread(spread):
+    """Their scores differ by less than the first look in bfloat16 can tell: such queries are looked at again."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(64, generator=generator) + spread * torch.randn(9000, 64, generator=generator)
+    z = torch.nn.functional.normalize(z, dim=1)
+    queries, corpus, ids = z[:200], z[200:], torch.arange(8800) % 200
+    scores = (queries @ corpus.t()).masked_fill(ids == torch.arange(200)[:, None], -torch.inf)
+    low = (queries.bfloat16() @ corpus.bfloat16().t()).float().masked_fill(scores == -torch.inf, -torch.inf)
+    worst = scores.topk(20, dim=1).values[:, -1:]
+    assert (scores.gather(1, low.topk(33, dim=1).indices) >= worst).sum(1).min() < 20, "the case is too easy"
+    floor = scores.topk(10, dim=1).values[:, -1].roll(1)
+    for limits in ({}, {"floor": floor}):
+        found = topk(
+            queries, corpus, 20, scan=torch.bfloat16, exclude=Exclusion(same=(torch.arange(200), ids)), **limits
+        )
+        expected = scores if not limits else scores.masked_fill(scores < floor[:, None], -torch.inf)
+        torch.testing.assert_close(found.scores, expected.topk(20, dim=1).values, rtol=0, atol=1e-6)

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from lightning_contrast.mining import ApproximateSearch, Items, Rules, mine, mined_figures, search_over
+from lightning_contrast.mining.search import TiledSearch
 from tests.modules.test_contrastive import LABELS, PICTURES
 
 
@@ -208,13 +209,12 @@ def test_exact_means_exact():
 
 def test_the_search_goes_by_size(monkeypatch):
     monkeypatch.setattr("lightning_contrast.mining.search.EXACT_UP_TO", 100)
-    monkeypatch.setattr("lightning_contrast.mining.search.FAST_UP_TO", 120)
     z = torch.eye(8).repeat(20, 1)
-    assert search_over(z[:100]).scan == search_over(z, "exact").scan == torch.float32
-    assert search_over(z[:120]).scan is search_over(z, "fast").scan is None
+    assert isinstance(search_over(z[:100]), TiledSearch)
+    assert isinstance(search_over(z, "exact"), TiledSearch)
     monkeypatch.setattr("lightning_contrast.mining.search.faiss_installed", lambda: False)
     with pytest.warns(UserWarning, match=r"pip install lightning-contrast\[faiss\]"):
-        assert search_over(z).scan is None
+        assert isinstance(search_over(z), TiledSearch)
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(ImportError, match=r"pip install lightning-contrast\[faiss\]"):
         search_over(z, "approximate")
