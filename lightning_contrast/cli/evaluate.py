@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from rich.table import Table
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.protocol import COLUMNS, compare
 from lightning_contrast.cli.quiet import quiet_lightning
-from lightning_contrast.cli.runs import newest_checkpoint, run_of
+from lightning_contrast.cli.runs import checkpoint_at, run_of
 
 
 def main(args: list[str]) -> int:
@@ -30,9 +31,7 @@ def main(args: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options, others = parser.parse_known_args(args)
     quiet_lightning()
-    path = newest_checkpoint(options.root) if options.ckpt_path == "last" else Path(options.ckpt_path)
-    if not path.is_file():
-        raise UserError(f"--ckpt_path {path}: there is no such file. `last` is the newest run's checkpoint.")
+    path = checkpoint_at(options.ckpt_path, options.root)
     module, data = load(path, others)
     held_out = None if options.split == "test" else validation_batches(data)
     rows, _, labels = compare(module, data, options.seed, held_out)
@@ -56,15 +55,15 @@ def load(checkpoint: Path, others: list[str]) -> tuple[Any, Any]:
     return cli.model, cli.datamodule
 
 
-def opened(checkpoint: Path, others: list[str]) -> Any:
-    """The command line that makes a run's module, data and Trainer again; data set up, weights loaded.
+def opened(checkpoint: Path, others: list[str], data: bool = True) -> Any:
+    """The command line that makes a run's module, data and Trainer again; weights loaded; ``data``: set up as well.
 
     Raises:
-        UserError: if there is nothing that says how to make them.
+        UserError: if there is nothing that says how to make them, or the checkpoint is cut short or of something else.
     """
     from lightning_contrast.cli.trainer import ContrastiveCLI
 
-    held = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    held = read_checkpoint(checkpoint)
     made = dict(held.get("hyper_parameters", {}))
     run = run_of(checkpoint)
     if not {"-c", "--config"} & set(others) and not any(o.startswith("--config=") for o in others):
@@ -82,14 +81,49 @@ def opened(checkpoint: Path, others: list[str]) -> Any:
     cli = ContrastiveCLI(args=[*others, "--trainer.logger=false", "--trainer.enable_checkpointing=false"], run=False)
     if cli.datamodule is None:
         raise UserError("no data to evaluate on: give --data, such as --data DigitsDataModule.")
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup("fit")
-    cli.datamodule.setup("test")
+    if data:
+        set_up(cli.datamodule)
     module = cli.model
     if hasattr(module, "on_load_checkpoint"):
         module.on_load_checkpoint(held)
-    module.load_state_dict(held["state_dict"])
+    try:
+        module.load_state_dict(held["state_dict"])
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise UserError(
+            f"--ckpt_path {checkpoint}: its weights do not fit the model that the configuration makes: "
+            f"{' '.join(line.strip()[:200] for line in lines[1:3])}"
+        ) from error
     return cli
+
+
+def set_up(data: Any) -> None:
+    """All splits of a DataModule."""
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What Lightning saved.
+
+    Raises:
+        UserError: for a file that is cut short, or of another library.
+    """
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError, ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"--ckpt_path {path}: truncated, or no checkpoint that loads with weights_only=True "
+            f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__})."
+        ) from error
+    if not isinstance(held, dict) or not isinstance(held.get("state_dict"), dict):
+        found = f"a dict with {sorted(map(str, held))[:5]}" if isinstance(held, dict) else f"a {type(held).__name__}"
+        raise UserError(
+            f"--ckpt_path {path}: no checkpoint of Lightning (its 'state_dict' is missing), but {found}. Weights of another "
+            "library are evaluated by `lightning-contrast evaluate --encoder package.Class --weights FILE`."
+        )
+    return held
 
 
 def validation_batches(data: Any) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ COMMANDS = {
     "validate": "validation loss of a checkpoint",
     "test": "the same on the test split",
     "predict": "write embeddings with their index (.npz)",
+    "embed": "embeddings of a checkpoint as a file, with ids, labels and texts (.npz, .parquet)",
+    "search": "documents (or items) nearest to a query, by a checkpoint",
     "evaluate": "kNN, linear probe and 10 labels a class of a checkpoint, beside raw pixels and chance",
     "mine": "hard negatives of every training sample by a checkpoint (.npz, .parquet), and what each rule removed",
     "evidence": "compare methods at an equal budget: table and chart",
