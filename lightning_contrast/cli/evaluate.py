@@ -1,4 +1,4 @@
-"""``lightning-contrast evaluate``: how good are the features of a checkpoint?"""
+"""``lightning-contrast evaluate``: how good are the features of a checkpoint, or of anybody's encoder?"""
 
 import argparse
 import json
@@ -10,39 +10,86 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from lightning_contrast.cli import by_retrieval
 from lightning_contrast.cli.errors import UserError
+from lightning_contrast.cli.foreign import add_foreign_arguments, foreign, source_named
 from lightning_contrast.cli.protocol import COLUMNS, compare
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import checkpoint_at, run_of
+from lightning_contrast.data.embedding_table import read_embeddings
 
 
 def main(args: list[str]) -> int:
-    """Evaluate a checkpoint on its own data, or on others."""
+    """Evaluate a checkpoint on its own data, or on others; an encoder from elsewhere; or a file of embeddings."""
+    options, others = _parser().parse_known_args(args)
+    quiet_lightning()
+    named = source_named(options)
+    name = str(getattr(options, named))
+    if named == "embeddings":
+        if others:
+            raise UserError(f"{others[0]}: a file of embeddings is evaluated without data and model.")
+        rows, count, source = _of_files(options)
+    else:
+        if named == "ckpt_path":
+            path = checkpoint_at(options.ckpt_path, options.root)
+            name, (module, data) = str(path), load(path, others)
+        else:
+            module, data = foreign(options, others)
+        rows, count = _of_module(module, data, options)
+        source = source_of(data)
+    told = {"checkpoint": name, "data": source, "split": options.split, "samples": count}
+    if options.json:
+        print(json.dumps({**told, "results": rows}, indent=2))
+        return 0
+    console = Console()
+    console.print(f"{name}\n{source}", highlight=False, soft_wrap=True, markup=False)
+    kind = "Accuracy on" if "knn" in next(iter(rows.values())) else "Search by"
+    console.print(table_of(rows, f"{kind} {count} held-out samples ({options.split})"))
+    return 0
+
+
+def _of_module(module: Any, data: Any, options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], int]:
+    if hasattr(data, "corpus_dataloader"):
+        queries = data.predict_dataloader() if options.split == "test" else data.val_dataloader()
+        return by_retrieval.searched(module, data, queries, options.seed)
+    held_out = None if options.split == "test" else validation_batches(data)
+    rows, _, labels = compare(module, data, options.seed, held_out)
+    return rows, len(labels)
+
+
+def _of_files(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], int, str]:
+    table = read_embeddings(options.embeddings)
+    if options.corpus is not None:
+        corpus = read_embeddings(options.corpus)
+        rows = by_retrieval.of_queries(table, corpus, options.by, options.qrels)
+        return rows, len(table), f"{len(corpus)} documents of {options.corpus}"
+    bank = None if options.bank is None else read_embeddings(options.bank)
+    rows = by_retrieval.of_files(table, bank, options.seed)
+    return rows, len(table), f"{len(table)} rows of {table.embedding.shape[1]} numbers"
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lightning-contrast evaluate",
         description="kNN (k = 20), linear probe and the mean of ten draws of ten labels a class, on features before the "
-        "head; the training split is the bank. Beside them: the same encoder untrained, raw pixels, chance.",
+        "head; the training split is the bank. Beside them: the same encoder untrained, raw pixels, chance. Of queries and "
+        "documents: every query searches the corpus; beside them the untrained encoder and BM25.",
         epilog="Anything else is taken as by `fit`: --config, --data, --data.root, ... The run's own settings come first.",
+        allow_abbrev=False,
     )
-    parser.add_argument("--ckpt_path", required=True, help="a checkpoint, or `last`: the newest run's")
-    parser.add_argument("--root", default="runs", help="where `last` looks for runs (default: runs)")
-    parser.add_argument("--split", choices=("test", "val"), default="test", help="what is scored (default: test)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws of labels and the untrained encoder")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options, others = parser.parse_known_args(args)
-    quiet_lightning()
-    path = checkpoint_at(options.ckpt_path, options.root)
-    module, data = load(path, others)
-    held_out = None if options.split == "test" else validation_batches(data)
-    rows, _, labels = compare(module, data, options.seed, held_out)
-    if options.json:
-        told = {"checkpoint": str(path), "data": source_of(data), "split": options.split, "samples": len(labels)}
-        print(json.dumps({**told, "results": rows}, indent=2))
-    else:
-        console = Console()
-        console.print(f"{path}\n{source_of(data)}", highlight=False, soft_wrap=True, markup=False)
-        console.print(table_of(rows, f"Accuracy on {len(labels)} held-out samples ({options.split})"))
-    return 0
+    add = parser.add_argument
+    add("--ckpt_path", help="a checkpoint or run folder, or `last`: the newest run's")
+    add("--root", default="runs", help="where `last` looks for runs (default: runs)")
+    add_foreign_arguments(parser)
+    add("--embeddings", help="in place of a checkpoint: rows with labels or ids, .npz or .parquet, as `embed` writes")
+    add("--bank", help="rows of the training split, that kNN and probes learn from; else rows search each other")
+    add("--corpus", help="rows of documents, that --embeddings search")
+    add("--by", help="column by whose equal ids a document is relevant (default: document_id)")
+    add("--qrels", help="lines `query document grade` that say what is relevant")
+    add("--split", choices=("test", "val"), default="test", help="what is scored (default: test)")
+    add("--seed", type=int, default=0, help="of the draws of labels and the untrained encoder")
+    add("--json", action="store_true", help="print JSON instead of a table")
+    return parser
 
 
 def load(checkpoint: Path, others: list[str]) -> tuple[Any, Any]:
@@ -138,12 +185,13 @@ def source_of(data: Any) -> str:
 
 def table_of(rows: dict[str, dict[str, float]], title: str) -> Table:
     """The best of every column stands out."""
+    names = list(next(iter(rows.values())))
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("features")
-    for name in COLUMNS.values():
-        table.add_column(f"{name}", justify="right")
-    best = {key: max(row[key] for row in rows.values()) for key in COLUMNS}
+    for name in names:
+        table.add_column(COLUMNS.get(name, name), justify="right")
+    best = {key: max(row[key] for row in rows.values()) for key in names}
     for name, row in rows.items():
-        cells = [f"[bold green]{row[k]:.3f}[/]" if row[k] == best[k] else f"{row[k]:.3f}" for k in COLUMNS]
+        cells = [f"[bold green]{row[k]:.3f}[/]" if row[k] == best[k] else f"{row[k]:.3f}" for k in names]
         table.add_row(name, *cells)
     return table

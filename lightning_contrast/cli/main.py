@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "write embeddings with their index (.npz)",
     "embed": "embeddings of a checkpoint as a file, with ids, labels and texts (.npz, .parquet)",
     "search": "documents (or items) nearest to a query, by a checkpoint",
+    "export": "the encoder to .safetensors or .onnx, checked by loading it back",
     "evaluate": "kNN, linear probe and 10 labels a class of a checkpoint, beside raw pixels and chance",
     "mine": "hard negatives of every training sample by a checkpoint (.npz, .parquet), and what each rule removed",
     "evidence": "compare methods at an equal budget: table and chart",
