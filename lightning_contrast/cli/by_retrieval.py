@@ -1,5 +1,6 @@
 """Evaluation by search: of runs on queries and documents, and of files of embeddings."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def searched(module: Any, data: Any, queries: Any, seed: int = 0) -> tuple[Rows,
     for name, one in (("this encoder", module), ("untrained encoder", random)):
         found = queries_and_documents(one, data, queries)
         rows[name] = _floats(retrieval_figures(*found, FIGURES))
-    rows["BM25"] = search(data.corpus_dataloader(), None)(queries)
+    try:
+        rows["BM25"] = search(data.corpus_dataloader(), None)(queries)
+    except ImportError as error:
+        warnings.warn(f"a row is left out: {error}", stacklevel=2)
     return rows, len(found[0])
 
 
@@ -54,7 +58,9 @@ def of_files(table: EmbeddingTable, bank: EmbeddingTable | None, seed: int = 0) 
         ids = torch.arange(len(z))
         found = retrieval_figures(z, z, label, label, AMONG_THEMSELVES, query_ids=ids, corpus_ids=ids)
         if not all(bool(value.isfinite()) for value in found.values()):
-            raise UserError("--embeddings: no two rows share a label, so nothing can be found; give --bank or --corpus.")
+            raise UserError(
+                "--embeddings: no two rows share a label, so nothing can be found; give --bank or --corpus."
+            )
         return {"these embeddings": _floats(found)}
     check_widths(table, bank, "--bank")
     rows = evaluate_embeddings(torch.from_numpy(bank.embedding), labels_of(bank, "--bank"), z, label, seed=seed)
@@ -103,7 +109,9 @@ def read_qrels(path: Path, queries: EmbeddingTable, corpus: EmbeddingTable) -> d
             query, document, grade = int(words[0]), int(words[1]), float(words[2])
         except (ValueError, IndexError):
             if number > 1 and line.strip():
-                raise UserError(f"--qrels {path}, line {number}: expected `query document grade`, got {line!r}.") from None
+                raise UserError(
+                    f"--qrels {path}, line {number}: expected `query document grade`, got {line!r}."
+                ) from None
             continue
         if grade > 0:
             triples.append((query, document, grade))
@@ -124,7 +132,9 @@ def _graded(z: Tensor, documents: Tensor, grades: dict[int, dict[int, float]]) -
     """Figures over the queries that have a relevant document; nDCG with linear gains."""
     rows = sorted(grades)
     _, found = nearest(z[rows], documents, DEPTH)
-    gains = torch.tensor([[grades[row].get(d, 0.0) for d in line] for row, line in zip(rows, found.tolist(), strict=True)])
+    gains = torch.tensor(
+        [[grades[row].get(d, 0.0) for d in line] for row, line in zip(rows, found.tolist(), strict=True)]
+    )
     best = [sorted(grades[row].values(), reverse=True)[:DEPTH] for row in rows]
     ideal = torch.tensor([line + [0.0] * (DEPTH - len(line)) for line in best])
     hits, relevant = gains > 0, torch.tensor([len(grades[row]) for row in rows])
@@ -169,10 +179,14 @@ def check_widths(one: EmbeddingTable, other: EmbeddingTable, who: str) -> None:
     """
     a, b = one.embedding.shape[1], other.embedding.shape[1]
     if a != b:
-        raise UserError(f"{who}: its rows have {b} numbers, those of --embeddings {a}; both must come from one encoder.")
+        raise UserError(
+            f"{who}: its rows have {b} numbers, those of --embeddings {a}; both must come from one encoder."
+        )
     mine, theirs = (table.made_by.get("weights") for table in (one, other))
     if mine and theirs and mine != theirs:
-        raise UserError(f"{who}: embedded with other weights than --embeddings: similarities between them mean nothing.")
+        raise UserError(
+            f"{who}: embedded with other weights than --embeddings: similarities between them mean nothing."
+        )
 
 
 def _floats(found: dict[str, Tensor]) -> dict[str, float]:

@@ -112,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, help="the file: .npz, or .parquet")
     add("--split", choices=SPLITS, help="what is embedded (default: the corpus if the data have one, else test)")
     add("--side", choices=("query", "document"), help="which of a pair (default: the corpus's documents, else queries)")
-    add("--space", choices=("feature", "embedding"), help="before the head, or after (default: before; two towers: after)")
+    add(
+        "--space",
+        choices=("feature", "embedding"),
+        help="before the head, or after (default: before; two towers: after)",
+    )
     add("--normalize", action="store_true", help="rows of unit norm")
     return parser

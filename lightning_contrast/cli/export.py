@@ -60,7 +60,9 @@ def main(args: list[str]) -> int:
     if options.json:
         print(json.dumps(rows, indent=2))
     else:
-        print(f"{out}: {rows['bytes']:,} bytes; loaded back, embeddings differ by {difference:.1g} of the largest number")
+        print(
+            f"{out}: {rows['bytes']:,} bytes; loaded back, embeddings differ by {difference:.1g} of the largest number"
+        )
     return 0
 
 
@@ -174,7 +176,7 @@ def to_onnx(shipped: Shipped, inputs: Any, part: Path, told: dict[str, Any]) -> 
     named = flat(inputs)
     rows = torch.export.Dim("rows")
     shapes = tuple(_dynamic(value, rows) for value in named.values())
-    like = {name: None for name in named} if isinstance(inputs, dict) else inputs
+    like = dict.fromkeys(named) if isinstance(inputs, dict) else inputs
     module = _Flat(shipped, like if not isinstance(inputs, Tensor) else torch.empty(0)).eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells which libraries it could also export
     try:
@@ -187,7 +189,9 @@ def to_onnx(shipped: Shipped, inputs: Any, part: Path, told: dict[str, Any]) -> 
     except Exception as error:  # the exporter's own errors are of many kinds, and long
         reason = error.__cause__ or error
         first = next((line for line in str(reason).splitlines() if line.strip()), type(reason).__name__)
-        raise UserError(f"--out .onnx: the encoder cannot be expressed in ONNX ({first[:300]}); .safetensors can.") from error
+        raise UserError(
+            f"--out .onnx: the encoder cannot be expressed in ONNX ({first[:300]}); .safetensors can."
+        ) from error
     held = onnx.load(part)
     onnx.helper.set_model_props(held, {key: json.dumps(value) for key, value in told.items()})
     onnx.save(held, part)
@@ -228,6 +232,11 @@ def _parser() -> argparse.ArgumentParser:
     head.add_argument("--no_head", action="store_true", help="without (the default, unless there are two towers)")
     add("--side", choices=("query", "document"), default="query", help="which of two towers (default: query)")
     add("--normalize", action="store_true", help="rows of unit norm, in the file's own graph (.onnx)")
-    add("--split", choices=("train", "test", "corpus"), default="test", help="whose samples it is compared on (default: test)")
+    add(
+        "--split",
+        choices=("train", "test", "corpus"),
+        default="test",
+        help="whose samples it is compared on (default: test)",
+    )
     add("--json", action="store_true", help="print JSON")
     return parser

@@ -23,8 +23,11 @@ SOURCES = ("ckpt_path", "encoder", "timm", "transformers", "embeddings")
 def add_foreign_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that name an encoder."""
     add = parser.add_argument
-    add("--encoder", help="in place of a checkpoint: package.Class or package.function of any nn.Module, or a class of ours")
-    add("--encoder_args", default="{}", help='its keyword arguments as JSON, such as \'{"width": 64}\'')
+    add(
+        "--encoder",
+        help="in place of a checkpoint: package.Class or package.function of any nn.Module, or a class of ours",
+    )
+    add("--encoder_args", default="{}", help="its keyword arguments as JSON, such as '{\"width\": 64}'")
     add("--output", help="attribute or key of its output to take, where that is no tensor")
     add("--weights", help="its state dict: .safetensors, .pt, .ckpt")
     add("--timm", help="in place of a checkpoint: a model of timm by name, pretrained (downloaded unless it is cached)")
@@ -63,7 +66,9 @@ def foreign(options: argparse.Namespace, others: list[str]) -> tuple[Contrastive
     trainer = ["--trainer.logger=false", "--trainer.enable_checkpointing=false"]
     cli = ContrastiveCLI(args=[f"--config={json.dumps(config, default=str)}", *typed.rest, *trainer], run=False)
     if cli.datamodule is None:
-        raise UserError("no data to evaluate on: give --data, such as --data DigitsDataModule, or a --config that has them.")
+        raise UserError(
+            "no data to evaluate on: give --data, such as --data DigitsDataModule, or a --config that has them."
+        )
     set_up(cli.datamodule)
     return ContrastiveModule(encoder), cli.datamodule
 
@@ -193,4 +198,6 @@ def _state_dict(path: Path) -> dict[str, Any]:
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip().rstrip(".")[:300] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next(
+        (line.strip().rstrip(".")[:300] for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )

@@ -66,7 +66,9 @@ def checkpoint_at(given: str | Path, root: str | Path = "runs") -> Path:
         found = [path / LAST, *sorted(path.glob(f"**/{LAST}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)]
         path = next((one for one in found if one.is_file()), path)
         if path.is_dir():
-            raise UserError(f"--ckpt_path {given}: no {LAST} in this folder or below; give a run folder or a checkpoint.")
+            raise UserError(
+                f"--ckpt_path {given}: no {LAST} in this folder or below; give a run folder or a checkpoint."
+            )
     if not path.is_file():
         raise UserError(f"--ckpt_path {given}: there is no such file or folder. `last` is the newest run's checkpoint.")
     return path

@@ -206,9 +206,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--ckpt_path", default="last", help="a checkpoint or run folder, or `last`: the newest run (default)")
     add("--root", default="runs", help="where `last` looks for runs (default: runs)")
     add("--embeddings", help="documents that `embed` wrote (.npz, .parquet), in place of the run's own")
-    add("--query", action="append", help="what to look for: a text; of data that are no texts an item's id; may be repeated")
+    add(
+        "--query",
+        action="append",
+        help="what to look for: a text; of data that are no texts an item's id; may be repeated",
+    )
     add("--item", action="append", type=int, help="look for the neighbours of the item with this id; may be repeated")
     add("--k", type=int, default=10, help="documents of each query (default: 10)")
-    add("--search", choices=("exact", "fast", "approximate"), default="exact", help="approximate: faiss (default: exact)")
+    add(
+        "--search",
+        choices=("exact", "fast", "approximate"),
+        default="exact",
+        help="approximate: faiss (default: exact)",
+    )
     add("--json", action="store_true", help="print JSON instead of tables")
     return parser

@@ -48,13 +48,17 @@ class EmbeddingTable:
             raise ValueError(f"text must have one entry a row, {len(z)}; got {len(self.text)}.")
         bad = index[~_finite_rows(z)]
         if len(bad):
-            raise ValueError(f"{len(bad)} of {len(z)} embeddings are not finite (index {_first(bad)}); is the model sound?")
+            raise ValueError(
+                f"{len(bad)} of {len(z)} embeddings are not finite (index {_first(bad)}); is the model sound?"
+            )
         loader = self.columns.get("dataloader", np.zeros(1, np.int64))
         ids = index if not loader.any() else np.stack([loader, index], 1)
         unique, count = np.unique(ids, axis=0, return_counts=True)
         if len(unique) < len(z):
             twice = unique[count > 1] if unique.ndim == 1 else unique[count > 1][:, 1]
-            raise ValueError(f"{len(twice)} ids occur more than once in index ({_first(twice)}); each row needs its own.")
+            raise ValueError(
+                f"{len(twice)} ids occur more than once in index ({_first(twice)}); each row needs its own."
+            )
 
     def __len__(self) -> int:
         return len(self.embedding)

@@ -46,7 +46,9 @@ def paired_difference(
     """
     a, b = (x[None].double() if x.ndim == 1 else x.double() for x in (a, b))
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not a.numel() or not b.numel():
-        raise ValueError(f"a and b must be [seeds, items] with the same items; got {list(a.shape)} and {list(b.shape)}.")
+        raise ValueError(
+            f"a and b must be [seeds, items] with the same items; got {list(a.shape)} and {list(b.shape)}."
+        )
     if not bool(a.isfinite().all() and b.isfinite().all()):
         raise ValueError("a and b must be finite; leave items without a figure out of both.")
     if resamples < 100 or not 0 < level < 1:
@@ -58,7 +60,9 @@ def paired_difference(
     for start in range(0, resamples, size := max(1, CHUNK // n)):
         rows = min(size, resamples - start)
         items = torch.randint(n, (rows, n), generator=draw)
-        counts = torch.zeros(rows, n, dtype=torch.float64).scatter_add_(1, items, torch.ones(rows, n, dtype=torch.float64))
+        counts = torch.zeros(rows, n, dtype=torch.float64).scatter_add_(
+            1, items, torch.ones(rows, n, dtype=torch.float64)
+        )
         means = []
         for side in sides:
             chosen = torch.randint(len(side), (rows, len(side)), generator=draw)

@@ -74,7 +74,14 @@ def retrieval_figures(
 
     """
     values, answered = query_figures(
-        query, corpus, query_group, corpus_group, figures, query_ids=query_ids, corpus_ids=corpus_ids, normalize=normalize
+        query,
+        corpus,
+        query_group,
+        corpus_group,
+        figures,
+        query_ids=query_ids,
+        corpus_ids=corpus_ids,
+        normalize=normalize,
     )
     return {name: value.sum() / answered.sum() for name, value in values.items()}
 
