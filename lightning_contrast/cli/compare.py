@@ -3,8 +3,9 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import yaml
@@ -31,7 +32,8 @@ FILES = (".npz", ".parquet")
 SEEDS = ("seed", "seed_everything", "default_root_dir", "logger", "ckpt_path", "name")
 
 
-class Items(NamedTuple):
+@dataclass(frozen=True)
+class Items:
     """The figures of one model on every item."""
 
     index: Tensor

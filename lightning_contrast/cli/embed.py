@@ -27,7 +27,7 @@ def main(args: list[str]) -> int:
     path = checkpoint_at(options.ckpt_path, options.root)
     cli = opened(path, others)
     split = options.split or ("corpus" if hasattr(cli.datamodule, "corpus_dataloader") else "test")
-    side = options.side or ("document" if split == "corpus" else "query")
+    side: Side = options.side or ("document" if split == "corpus" else "query")
     write(cli, options.out, path, split, side, options.space, options.normalize)
     if cli.trainer.is_global_zero:
         print(options.out)

@@ -5,6 +5,7 @@ import copy
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,18 +175,10 @@ def to_onnx(shipped: Shipped, inputs: Any, part: Path, told: dict[str, Any]) -> 
     except ImportError as error:
         raise UserError(f"--out {part.suffix} {EXTRA.format(error=error)}") from error
     named = flat(inputs)
-    rows = torch.export.Dim("rows")
-    shapes = tuple(_dynamic(value, rows) for value in named.values())
     like = dict.fromkeys(named) if isinstance(inputs, dict) else inputs
     module = _Flat(shipped, like if not isinstance(inputs, Tensor) else torch.empty(0)).eval()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells which libraries it could also export
     try:
-        program = torch.onnx.export(
-            module, tuple(named.values()), dynamo=True, dynamic_shapes={"tensors": shapes}, verbose=False,
-            input_names=list(named), output_names=["embeddings"],
-        )  # fmt: skip
-        assert program is not None
-        program.save(part, external_data=False)
+        _traced(module, named).save(part, external_data=False)
     except Exception as error:  # the exporter's own errors are of many kinds, and long
         reason = error.__cause__ or error
         first = next((line for line in str(reason).splitlines() if line.strip()), type(reason).__name__)
@@ -196,6 +189,18 @@ def to_onnx(shipped: Shipped, inputs: Any, part: Path, told: dict[str, Any]) -> 
     onnx.helper.set_model_props(held, {key: json.dumps(value) for key, value in told.items()})
     onnx.save(held, part)
     return _difference_in_onnxruntime(onnxruntime, part, module, named)
+
+
+def _traced(module: nn.Module, named: dict[str, Tensor]) -> Any:
+    rows = torch.export.Dim("rows")
+    shapes = tuple(_dynamic(value, rows) for value in named.values())
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells which libraries it could also export
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of axes that share a name, as they should
+        return torch.onnx.export(
+            module, tuple(named.values()), dynamo=True, dynamic_shapes={"tensors": shapes}, verbose=False,
+            input_names=list(named), output_names=["embeddings"],
+        )  # fmt: skip
 
 
 def _difference_in_onnxruntime(onnxruntime: Any, part: Path, module: nn.Module, named: dict[str, Tensor]) -> float:
@@ -212,7 +217,7 @@ def _difference_in_onnxruntime(onnxruntime: Any, part: Path, module: nn.Module, 
 
 def _dynamic(value: Tensor, rows: Any) -> dict[int, Any]:
     tokens = value.ndim == 2 and not value.is_floating_point()
-    return {0: rows, **({1: torch.export.Dim.DYNAMIC} if tokens else {})}
+    return {0: rows, **({1: torch.export.Dim.AUTO} if tokens else {})}
 
 
 def _parser() -> argparse.ArgumentParser:

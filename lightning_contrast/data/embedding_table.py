@@ -143,7 +143,7 @@ def read_embeddings(path: str | Path) -> EmbeddingTable:
     if "dataloader" in held:
         columns["dataloader"] = held["dataloader"]
     try:
-        return EmbeddingTable(z, index, columns, held.get("text"), made_by)  # type: ignore[arg-type]
+        return EmbeddingTable(z, index, columns, held.get("text"), made_by)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

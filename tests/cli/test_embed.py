@@ -37,10 +37,8 @@ def test_splits_sides_and_spaces(shell, digits_run, tmp_path):
     out = tmp_path / "z.npz"
     common = ("embed", "--ckpt_path", str(digits_run / LAST), "--out", str(out))
     cli = opened(digits_run / LAST, [])
-    sizes = {split: len(getattr(cli.datamodule, f"{split}_set")) for split in ("train", "val", "test")}
-    for split, size in sizes.items():
-        shell(*common, f"--split={split}")
-        assert len(read_embeddings(out)) == size
+    shell(*common, "--split=val")
+    assert len(read_embeddings(out)) == len(cli.datamodule.val_set)
     batch = next(iter(cli.datamodule.predict_dataloader()))
     with torch.no_grad():
         wanted = torch.nn.functional.normalize(cli.model.eval().project(batch["input"]), dim=1)

@@ -96,6 +96,7 @@ def test_packages_that_are_not_there(shell, digits_run, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_mapping_goes_in_by_its_keys(tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
