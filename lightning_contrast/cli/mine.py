@@ -3,7 +3,6 @@
 import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of
 from lightning_contrast.cli.protocol import bank_loader
 from lightning_contrast.cli.quiet import quiet_lightning
-from lightning_contrast.cli.runs import newest_checkpoint
+from lightning_contrast.cli.runs import checkpoint_at
 from lightning_contrast.mining import as_table, mined_figures, write_mined
 from lightning_contrast.mining.negatives import check_size
 from lightning_contrast.mining.rules import ORDER
@@ -31,9 +30,7 @@ def main(args: list[str]) -> int:
     options, others = _parser().parse_known_args(args)
     quiet_lightning()
     out = check_path(options.out, "--out")
-    path = newest_checkpoint(options.root) if options.ckpt_path == "last" else Path(options.ckpt_path)
-    if not path.is_file():
-        raise UserError(f"--ckpt_path {path}: there is no such file. `last` is the newest run's checkpoint.")
+    path = checkpoint_at(options.ckpt_path, options.root)
     refresh = refresh_of(options, args)
     cli = opened(path, [*others, *ONE_PROCESS])
     began = time.perf_counter()
@@ -135,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--ckpt_path", required=True, help="a checkpoint, or `last`: the newest run's")
+    add("--ckpt_path", required=True, help="a checkpoint or run folder, or `last`: the newest run's")
     add("--root", default="runs", help="where `last` looks for runs (default: runs)")
     add("--out", required=True, help="the file: .npz, or .parquet (needs pyarrow)")
     add("--num_negatives", type=int, default=4, help="of each query (default: 4)")

@@ -51,3 +51,24 @@ def run_of(checkpoint: str | Path) -> Path | None:
         if (folder / "config.yaml").is_file():
             return folder
     return None
+
+
+def checkpoint_at(given: str | Path, root: str | Path = "runs") -> Path:
+    """The checkpoint that ``--ckpt_path`` names: ``last``, a file, a run folder, or a folder of runs (its newest).
+
+    Raises:
+        UserError: if there is none.
+    """
+    if str(given) == "last":
+        return newest_checkpoint(root)
+    path = Path(given)
+    if path.is_dir():
+        found = [path / LAST, *sorted(path.glob(f"**/{LAST}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)]
+        path = next((one for one in found if one.is_file()), path)
+        if path.is_dir():
+            raise UserError(
+                f"--ckpt_path {given}: no {LAST} in this folder or below; give a run folder or a checkpoint."
+            )
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {given}: there is no such file or folder. `last` is the newest run's checkpoint.")
+    return path

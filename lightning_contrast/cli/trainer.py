@@ -21,7 +21,7 @@ from lightning_contrast.cli.explain import explain
 from lightning_contrast.cli.main import COMMANDS
 from lightning_contrast.cli.progress import Progress
 from lightning_contrast.cli.quiet import quiet_lightning
-from lightning_contrast.cli.runs import new_run, newest_checkpoint, run_of
+from lightning_contrast.cli.runs import checkpoint_at, new_run, newest_checkpoint, run_of
 from lightning_contrast.modules import ContrastiveModule
 
 
@@ -133,8 +133,8 @@ class ContrastiveCLI(LightningCLI):
             )
         if path is None or path == "best":
             return
-        if "://" not in path and not Path(path).is_file():
-            raise UserError(f"--ckpt_path {path}: there is no such file. `last` is the newest run's checkpoint.")
+        if "://" not in path:
+            path = config["ckpt_path"] = str(checkpoint_at(path))
         before = config.model.clone() if config.model is not None else Namespace()
         super()._parse_ckpt_path()
         self._tell_overridden(before, self.config[command].model, path)

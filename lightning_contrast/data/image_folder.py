@@ -148,6 +148,12 @@ class ImageFolderDataModule(ImageDataModule):
         files, labels, _ = list_images(folder, self.classes)
         return files, labels, torch.arange(len(files))
 
+    def describe(self, index: Sequence[int], split: str = "test") -> list[str]:
+        """The files of these images, for a person to read; ``split``: ``train``, ``val`` or ``test``."""
+        images: Any = {"train": self.train_set, "val": self.val_set}.get(split, self.test_set)
+        file = dict(zip(images.index.tolist(), images.files, strict=True))
+        return [str(file[int(i)].relative_to(self.root)) for i in index]
+
     def _part(self, files: list[Path], labels: Tensor | None, part: Tensor) -> ImageFiles:
         chosen = None if labels is None else labels[part]
         return ImageFiles([files[i] for i in part.tolist()], self.load_size, self.channels, chosen, part)

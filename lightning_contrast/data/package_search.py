@@ -1,6 +1,7 @@
 """Search among Debian's packages as a DataModule: which long description belongs to a short one?"""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -86,6 +87,7 @@ class PackageSearchDataModule(LightningDataModule):
             return
         path = find_package_descriptions(self.root, self.cache_dir)
         found, checksum = read_descriptions(path)
+        self._found = found
         self.source = f"Debian package descriptions ({len(found)} pairs, SHA-256 {checksum}) in {path.parent}"
         family = families(found)
         query = word_table([one.short for one in found], self.words, self.query_words)
@@ -132,6 +134,14 @@ class PackageSearchDataModule(LightningDataModule):
     def corpus_dataloader(self) -> DataLoader[Any]:
         """Every document of all splits, equal ones once: what is searched."""
         return self._loader(self.corpus)
+
+    def query_inputs(self, texts: Sequence[str]) -> Tensor:
+        """What somebody typed, as the encoder takes it, int32 ``[N, L]``."""
+        return word_table(texts, self.words, self.query_words)
+
+    def describe(self, index: Sequence[int], split: str = "corpus") -> list[str]:
+        """Name and short description of the packages, for a person to read."""
+        return [f"{self._found[i].package}: {self._found[i].short}" for i in index]
 
     def _loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
         # a generator of its own: validation must not move the training's random numbers

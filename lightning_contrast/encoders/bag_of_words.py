@@ -1,6 +1,8 @@
 """The mean of the vectors of a text's words."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lightning_contrast.encoders.encoder import Encoder
 
@@ -33,6 +35,9 @@ class BagOfWords(Encoder):
         """Word numbers ``x: [N, L]``, padded with 0, to ``[N, output_dim]``; zeros for a text without words."""
         if x.dim() != 2 or x.is_floating_point():
             raise ValueError(f"BagOfWords takes word numbers, integers [N, L]; got {x.dtype} {list(x.shape)}.")
+        if torch.compiler.is_compiling():  # graphs (ONNX) know neither bags with padding nor checks of values
+            there = (x != 0)[..., None]
+            return (functional.embedding(x, self.embedding.weight) * there).sum(1) / there.sum(1).clamp(min=1)
         words = self.embedding.num_embeddings
         if x.device.type == "cpu" and x.numel() and not 0 <= int(x.min()) <= int(x.max()) < words:
             raise ValueError(

@@ -73,6 +73,42 @@ def retrieval_figures(
         {'mrr@10': tensor(0.5000, dtype=torch.float64)}
 
     """
+    values, answered = query_figures(
+        query,
+        corpus,
+        query_group,
+        corpus_group,
+        figures,
+        query_ids=query_ids,
+        corpus_ids=corpus_ids,
+        normalize=normalize,
+    )
+    return {name: value.sum() / answered.sum() for name, value in values.items()}
+
+
+@torch.no_grad()
+def query_figures(
+    query: Tensor,
+    corpus: Tensor,
+    query_group: Tensor,
+    corpus_group: Tensor,
+    figures: tuple[str, ...] | list[str] = DEFAULT,
+    *,
+    query_ids: Tensor | None = None,
+    corpus_ids: Tensor | None = None,
+    normalize: bool = True,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """:func:`retrieval_figures` of each query, float64 [Q] (0 without an answer), and whether it has an answer, bool [Q].
+
+    Args and errors as there.
+
+    Example:
+        >>> z, group = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+        >>> ids = torch.arange(3)
+        >>> query_figures(z, z, group, group, ["precision@1"], query_ids=ids, corpus_ids=ids)
+        ({'precision@1': tensor([1., 1., 0.], dtype=torch.float64)}, tensor([ True,  True, False]))
+
+    """
     parsed = {name: parse_figure(name) for name in figures}
     check_embeddings("query", query)
     check_embeddings("corpus", corpus, width=query.shape[1])
@@ -83,16 +119,16 @@ def retrieval_figures(
     depth = max([cut for _, cut in parsed.values()], default=1)
     if any(cut == 0 for _, cut in parsed.values()) and len(relevant):
         depth = max(depth, int(relevant.max()))
-    sums = {name: torch.zeros((), dtype=torch.float64, device=query.device) for name in figures}
+    parts: dict[str, list[Tensor]] = {name: [] for name in figures}
     for start in range(0, len(query), QUERIES):
         part = slice(start, start + QUERIES)
         ids = None if query_ids is None else query_ids[part]
         _, row = nearest(query[part], corpus, max(depth, 1), query_ids=ids, bank_ids=corpus_ids, normalize=normalize)
         hits = _hits(row, query_group[part], corpus_group)
         for name, (figure, cut) in parsed.items():
-            sums[name] += per_query(figure, cut, hits, relevant[part]).sum()
-    answered = (relevant > 0).sum()
-    return {name: value / answered for name, value in sums.items()}
+            parts[name].append(per_query(figure, cut, hits, relevant[part]))
+    empty = torch.zeros(0, dtype=torch.float64, device=query.device)
+    return {name: torch.cat([empty, *values]) for name, values in parts.items()}, relevant > 0
 
 
 def figures_of_ranked(

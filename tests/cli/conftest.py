@@ -55,3 +55,43 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path, capsys) -> Shell:
     return Shell(tmp_path / "runs", capsys)
+
+
+def train(root: Path, config: dict, *args: str) -> Path:
+    """Train once for many tests; the run folder."""
+    import yaml
+
+    root.mkdir(parents=True, exist_ok=True)
+    file = root / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    before = set(root.glob("runs/*/*"))
+    assert main(["fit", "--config", str(file), "--trainer.default_root_dir", str(root / "runs"), *args]) == 0
+    (run,) = set(root.glob("runs/*/*")) - before
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory) -> Path:
+    """A run on few pictures."""
+    return train(tmp_path_factory.mktemp("digits"), TINY)
+
+
+@pytest.fixture(scope="session")
+def package_run(tmp_path_factory) -> Path:
+    """A run on a small sample of package descriptions."""
+    from tests.data.packages import write_sample
+
+    root = tmp_path_factory.mktemp("packages")
+    config = {
+        "trainer": {**TINY["trainer"], "max_steps": 24},
+        "model": {
+            "encoder": {"class_path": "BagOfWords", "init_args": {"words": 999, "output_dim": 16}},
+            "objective": {"class_path": "InfoNCE", "init_args": {"temperature": 0.05}},
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.03}},
+        },
+        "data": {
+            "class_path": "PackageSearchDataModule",
+            "init_args": {"words": 999, "batch_size": 16, "root": str(write_sample(root / "sample"))},
+        },
+    }
+    return train(root, config)

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from lightning_contrast.data.digits import read_digits
+from tests.data.packages import write_sample
 
 ENVIRONMENT = {
     "MAX_STEPS": "2",
@@ -35,6 +37,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(f"{module}.find_fashion_mnist", lambda *_: Path("digits"))
     monkeypatch.setattr(f"{module}.read_fashion_mnist", digits_for_clothes)
     _pictures(tmp_path / "my_pictures")
+    write_sample(tmp_path / "cache" / "debian")
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody is at the keyboard
     return tmp_path
 
 
