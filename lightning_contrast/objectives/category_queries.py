@@ -76,8 +76,9 @@ class CategoryQueries(Objective):
     def prepare(self, contrast: Contrast) -> Contrast:
         """Class vectors as candidates, and what the selector compares."""
         vectors = class_vectors(self.classes, contrast, "class")
-        z = contrast.anchors.first
-        query = self.selector(z.to(self.selector.weight.dtype)) / z.shape[-1] ** 0.5
+        z, weight = contrast.anchors.first, self.selector.weight
+        with torch.autocast(z.device.type, enabled=False):
+            query = self.selector(z.to(weight.dtype)) / z.shape[-1] ** 0.5
         contrast = contrast.replace(
             anchors=contrast.anchors.attach(selection=query),
             candidates=(vectors.attach(selection=self.classes.weight),),

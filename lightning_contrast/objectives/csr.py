@@ -77,7 +77,8 @@ class CSR(InfoNCE):
         """Codes in place of features; each row's reconstruction error travels with it."""
         if len(contrast.candidates) > 1 or contrast.candidates[0].where == "private":
             raise ValueError("CSR compares the rows of the batch alone: in_batch=True, and no further candidates.")
-        return super().prepare(contrast.map_own(self._coded))
+        with torch.autocast(contrast.anchors.first.device.type, enabled=False):
+            return super().prepare(contrast.map_own(self._coded))
 
     def directions(self, contrast: Contrast | Sequence[Contrast]) -> tuple[Contrast, ...]:
         """Codes are made by the units that are dead now; then they are counted."""

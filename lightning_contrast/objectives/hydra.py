@@ -104,7 +104,8 @@ class Hydra(InfoNCE):
         return contrast.replace(anchors=one, candidates=(two,))
 
     def _gated(self, block: Candidates, position: Tensor, other: Tensor) -> Candidates:
-        gate = self.gate(block.get("label"), other).to(block.first.dtype)
+        with torch.autocast(block.first.device.type, enabled=False):
+            gate = self.gate(block.get("label"), other).to(block.first.dtype)
         return block.replace(z=(block.first, gate)).attach(position=position, partner_label=other)
 
     def _partners(self, label: Tensor) -> Tensor:
