@@ -171,7 +171,9 @@ CASES: dict[str, Case] = {
     "csr": Case(lambda: CSR(12, 2, dead_after=1), two(), partial=True),
     "csr-pairs": Case(lambda: CSR(12, 2, symmetric=True), pairs("index"), partial=True),
     "hydra-own": Case(lambda: Hydra(2, WIDTH, "own", hidden=3), two("label", "index")),
-    "hydra-own-pairs": Case(lambda: Hydra(2, WIDTH, "own", True, hidden=3, symmetric=True), pairs("label"), smooth=False),
+    "hydra-own-pairs": Case(
+        lambda: Hydra(2, WIDTH, "own", True, hidden=3, symmetric=True), pairs("label"), smooth=False
+    ),
     "matryoshka": Case(lambda: Matryoshka(InfoNCE(Learnable(0.5)), [1, 2, WIDTH], [1.0, 2.0, 3.0]), two()),
     "matryoshka-batch": Case(lambda: Matryoshka(AlignUniform(), [2, WIDTH]), pairs(), smooth=False),
     "pair-discriminator": Case(PairDiscriminator, pairs()),
