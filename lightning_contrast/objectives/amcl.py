@@ -24,7 +24,7 @@ class PairNetwork(Similarity):
     def tile(self, a: Embedding, b: Embedding) -> Tensor:
         """``[n, m]``, of the dimensions ``part``."""
         one, two = (part_of(z, self.part) for z in (a, b))
-        weight = self.layers[2].weight.dtype
+        weight = next(self.layers.parameters()).dtype
         return super().tile(self.layers(one.to(weight)).to(one), self.layers(two.to(weight)).to(two))
 
 
@@ -87,7 +87,7 @@ class AMCL(Objective):
         if width % self.heads:
             raise ValueError(f"AMCL(heads={self.heads}) got embeddings of width {width}: make it a multiple.")
         with torch.no_grad():
-            z = contrast.anchors.first.new_zeros(1, width // self.heads, dtype=self.network.layers[2].weight.dtype)
+            z = contrast.anchors.first.new_zeros(1, width // self.heads, dtype=next(self.network.parameters()).dtype)
             self.network.layers(z)
         return super().prepare(contrast)
 

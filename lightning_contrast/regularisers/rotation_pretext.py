@@ -48,7 +48,7 @@ class RotationPretext(Regulariser):
             raise ValueError(f"RotationPretext(first={self.first}): no view has that number; raise data.n_views.")
         z = block.first[rows]
         turns = block.payload.get("turn", block.get("position"))[rows] % 4
-        logits = self.layers(z.to(self.layers[2].weight.dtype))
+        logits = self.layers(z.to(next(self.layers.parameters()).dtype))
         here = F.cross_entropy(logits, turns, reduction="sum")
         if contrast.exchange == "none":
             return here / max(1, len(rows))

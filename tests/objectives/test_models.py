@@ -22,6 +22,7 @@ from lightning_contrast.objectives import (
 )
 from lightning_contrast.similarities import GatedCosine
 from lightning_contrast.transforms import NonNegative
+from tests.objective_tester import ObjectiveTester
 from tests.test_reductions import fitted_odds
 
 N, D = 5, 4
@@ -323,3 +324,46 @@ def test_relu_makes_class_means_orthogonal():
     plain, distance = class_cosines(torch.nn.Identity())
     torch.testing.assert_close(plain.sort().values, torch.tensor([-0.62, -0.62, -0.23]), atol=0.02, rtol=0)
     assert distance > 0.3
+
+
+# The shared tests ---------------------------------------------------------------------------------------------------
+
+
+def pair_loss(logits, targets):
+    """One anchor of the discriminator, in plain floats; its bias is 1."""
+    sides = [[], []]
+    for logit, target in zip(logits, targets, strict=True):
+        sides[target > 0].append(math.log1p(math.exp(-logit - 1 if target else logit + 1)))
+    return sum(math.fsum(side) / len(side) for side in sides) / 2 if all(sides) else None
+
+
+class TestPairDiscriminator(ObjectiveTester):
+    objective = staticmethod(lambda temperature: PairDiscriminator(temperature, bias=1.0))
+    oracle = staticmethod(pair_loss)
+    cosine = False
+
+
+def decoupled_loss(logits, targets):
+    negatives = [logit for logit, target in zip(logits, targets, strict=True) if not target]
+    return math.log(math.fsum(map(math.exp, negatives))) - math.fsum(map(math.prod, zip(logits, targets, strict=True)))
+
+
+class TestAMCL(ObjectiveTester):
+    """One head of constant temperature; what is predicted stands above."""
+
+    objective = AMCL
+    oracle = staticmethod(decoupled_loss)
+    setting = "views"
+    ring = False
+
+    @classmethod
+    def make(cls, temperature=0.5):
+        tau = temperature if isinstance(temperature, float) else 0.5
+        torch.manual_seed(7)
+        made = AMCL(heads=1, minimum=tau, maximum=tau, hidden=3)
+        made.prepare(cls.contrast(cls.data(2, torch.float32)))
+        return made
+
+    @classmethod
+    def data(cls, n, dtype=torch.float64, seed=0, dim=0):
+        return super().data(n, dtype, seed)  # the network has learned its width
