@@ -32,6 +32,7 @@ ROOMS = {
     "similarities": "Similarities",
     "temperatures": "Temperatures",
     "heads": "Heads",
+    "transforms": "Transforms",
     "encoders": "Encoders",
     "optim": "Optimisers and schedules",
     "mining": "Mining",

@@ -24,10 +24,13 @@ from lightning_contrast.callbacks import (
 from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
 from lightning_contrast.functional.potential import log_potential
+from lightning_contrast.heads import ReweightingHead
 from lightning_contrast.objectives import (
+    AMCL,
     BECLR,
     CACR,
     CMIM,
+    CSR,
     DCL,
     DCLW,
     GML,
@@ -38,12 +41,15 @@ from lightning_contrast.objectives import (
     MVDHEL,
     PCLSR,
     AlignUniform,
+    CategoryQueries,
     DecoupledUniformity,
     GroCo,
+    Hydra,
     ICon,
     InfoNCE,
     ISogCLR,
     KernelInfoNCE,
+    Matryoshka,
     MVInfoNCE,
     PixPro,
     PolyView,
@@ -51,6 +57,7 @@ from lightning_contrast.objectives import (
     SepCLR,
     SimSiam,
     SpaceEngage,
+    Spectral,
     SupCon,
     SupReMix,
     SwAV,
@@ -58,9 +65,10 @@ from lightning_contrast.objectives import (
     feature_contrasts,
     pixel_contrast,
 )
-from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive
+from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive, Regularised, RotationPretext
 from lightning_contrast.targets import SameLabel
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
+from lightning_contrast.transforms import NonNegative
 
 N, D = 6, 4
 TAU = 0.3
@@ -276,6 +284,62 @@ def truth_similarity(z: Tensor) -> Tensor:
     return torch.stack([c.scores().similarity[:, 0].mean() for c in made]).mean()
 
 
+def classified(z: Tensor) -> Tensor:
+    loss = CategoryQueries(3, D, k=3, temperature=TAU, focus=0.0, balance=None, selector_weight=0.0).double()
+    loss.classes.weight = torch.nn.Parameter(PROTOTYPES)
+    loss.bias.data = torch.tensor(-2.0).double()
+    return loss(views(z, 1, label=LABEL))
+
+
+def yes_or_no(z: Tensor) -> Tensor:
+    """Every class its own question."""
+    logits = unit(z[0]) @ unit(PROTOTYPES).mT / TAU - 2
+    return F.binary_cross_entropy_with_logits(logits, F.one_hot(LABEL).double(), reduction="none").sum(1).mean()
+
+
+def sparse(k: int, gamma: float) -> CSR:
+    torch.manual_seed(4)
+    loss = CSR(8, k, gamma, wide=0.0, normalize=False, temperature=TAU).double()
+    loss.head.initialize_parameters(PROTOTYPES)
+    return loss.double()
+
+
+def autoencoder(z: Tensor, k: int = 8) -> Tensor:
+    """Mean squared error of what comes back."""
+    head = sparse(k, 0.0).head
+    return (head.decode(head(z)) - z.detach()).square().mean((1, 2))[:2].mean()
+
+
+def equal_codes_apart(z: Tensor) -> Tensor:
+    """Both sides have one code: log(1 + sum exp((c_ij - 1) / t))."""
+    code = unit(sparse(5, 1.0).head(z[0]))
+    c = (code @ code.mT)[off(N)].unflatten(0, (N, N - 1))
+    return torch.log1p(torch.exp((c - 1) / TAU).sum(1)).mean()
+
+
+def open_gates(partner: Any, z: Tensor, label: Tensor) -> Tensor:
+    loss = Hydra(6, D, partner, hidden=2, temperature=TAU).double()
+    with torch.no_grad():
+        loss.layers[2].bias.fill_(50.0)
+    return loss(views(z, label=label))
+
+
+def fitted_odds(joint: Tensor) -> Tensor:
+    """Gradient descent of the balanced logistic loss on a table of free logits, then odds."""
+    shuffled = torch.outer(joint.sum(1), joint.sum(0))
+    logit = torch.zeros_like(joint)
+    for _ in range(400):
+        logit -= 8 * (torch.sigmoid(logit) * (joint + shuffled) - joint)
+    return logit.exp()
+
+
+def factorised(z: Tensor) -> Tensor:
+    """``||A - F F'^T||^2`` with ``A = (N - 1) I``, less what does not depend on F and the squared diagonal."""
+    s = F.relu(z[0]) @ F.relu(z[1]).mT
+    a = (N - 1) * torch.eye(N, dtype=z.dtype)
+    return ((a - s).square().sum() - a.square().sum() - s.diagonal().square().sum()) / (N * (N - 1))
+
+
 PROTOTYPES = torch.randn(3, D, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
@@ -299,6 +363,59 @@ def centred_at_zero(tau: float) -> MSC:
 
 R = Reduction
 TABLE = [
+    R(
+        "amcl",
+        "C = 1, constant tau, beta = 0",
+        lambda z: AMCL(1, 0.0, TAU, TAU)(views(z)),
+        lambda z: DCL(TAU)(views(z)),
+    ),
+    R("cq-dino", "K = M: full sigmoid classification", classified, yes_or_no),
+    R("csr-sparse", "k = latents, gamma = 0: ReLU autoencoder", lambda z: sparse(8, 0.0)(views(z)), autoencoder),
+    R(
+        "csr-sparse",
+        "the same code on both sides",
+        lambda z: sparse(5, 1.0)(pairs(torch.stack([z[0], z[0]]))) - autoencoder(torch.stack([z[0], z[0]]), 5),
+        equal_codes_apart,
+    ),
+    R("hydra", "g = 1, labels = instance ids", lambda z: open_gates("own", z, torch.arange(N)), nt_xent),
+    R(
+        "hydra",
+        "g = 1, same-class pairs: supcon with one positive",
+        lambda z: open_gates("class", z, LABEL),
+        lambda z: SupCon(TAU)(views(torch.stack([z[0], z[1, [1, 0, 3, 2, 5, 4]]]), label=torch.arange(N))),
+    ),
+    R(
+        "landmark-redundancy",
+        "independent views: g = 1",
+        lambda z: fitted_odds(torch.outer(*z[:2, 0].detach().softmax(1))).mean() + 0 * z.sum(),
+        1.0,
+    ),
+    R("matryoshka", "the full dimension only", lambda z: Matryoshka(InfoNCE(TAU), [D])(views(z)), nt_xent),
+    R(
+        "ncl-nonneg",
+        "activation removed: nothing is negative",
+        lambda z: nt_xent(NonNegative("gelu")(z.abs() + 6)),
+        lambda z: nt_xent(z.abs() + 6),
+    ),
+    R(
+        "ncl-nonneg",
+        "spectral form: non-negative matrix factorisation",
+        lambda z: Spectral(Dot())(pairs(NonNegative()(z))),
+        factorised,
+    ),
+    R("proj-head-theory", "k = 1", lambda z: nt_xent(ReweightingHead(1.0)(z)), nt_xent),
+    R(
+        "scatsimclr",
+        "lambda = 0",
+        lambda z: Regularised(InfoNCE(TAU), [RotationPretext(0.0, first=1).double()])(views(z)),
+        nt_xent,
+    ),
+    R(
+        "scl-relu-binding",
+        "ReLU and binding off",
+        lambda z: SupCon(TAU)(views(NonNegative()(z.abs()), label=LABEL)),
+        lambda z: SupCon(TAU)(views(z.abs(), label=LABEL)),
+    ),
     R("clip", "roles of the towers swapped", clip, lambda z: clip(torch.stack([z[1], z[0]]))),
     R("infonce", "candidates = the positive only", lambda z: InfoNCE(TAU)(pairs(z, in_batch=False)), 0.0),
     R("infonce", "all scores equal", lambda z: infonce(torch.ones_like(z) + 0 * z), math.log(N)),

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 
 PACKAGES = (
     "callbacks", "data", "encoders", "heads", "modules", "objectives", "optim", "regularisers", "similarities",
-    "targets", "temperatures",
+    "targets", "temperatures", "transforms",
 )  # fmt: skip
 PLUGINS = "lightning_contrast.plugins"
 

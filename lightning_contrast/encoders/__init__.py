@@ -6,6 +6,7 @@ from lightning_contrast.encoders.frozen import Frozen
 from lightning_contrast.encoders.mlp import MLPEncoder
 from lightning_contrast.encoders.momentum import Momentum
 from lightning_contrast.encoders.precomputed import Precomputed
+from lightning_contrast.encoders.scattering import Scattering, ScatteringCNN
 from lightning_contrast.encoders.small_cnn import SmallCNN
 from lightning_contrast.encoders.small_resnet import SmallResNet
 from lightning_contrast.encoders.snapshot import Snapshot
@@ -21,6 +22,8 @@ __all__ = [
     "ModuleEncoder",
     "Momentum",
     "Precomputed",
+    "Scattering",
+    "ScatteringCNN",
     "SmallCNN",
     "SmallResNet",
     "Snapshot",

@@ -18,6 +18,7 @@ class ClassGeometry(NamedTuple):
     cosine_spread: Tensor  # standard deviation of those cosines: 0 when equiangular
     norm_spread: Tensor  # coefficient of variation of the centred means' lengths: 0 when equinorm
     closest: Tensor  # largest cosine of two class means (not centred): near 1 when classes merge
+    frame_distance: Tensor  # ||G / |G| - I / |I||| of unit class means' Gram matrix G: 0 when they are orthogonal
 
 
 def class_geometry_from_sums(statistics: RidgeStatistics) -> ClassGeometry:
@@ -40,6 +41,8 @@ def class_geometry_from_sums(statistics: RidgeStatistics) -> ClassGeometry:
     pairs = cosine[torch.ones_like(cosine, dtype=torch.bool).triu(1)]
     raw = F.normalize(means, dim=1) @ F.normalize(means, dim=1).T
     lengths = centred.norm(dim=1)
+    frame = torch.eye(classes, dtype=raw.dtype, device=raw.device) / classes**0.5
+    distance = (raw / raw.norm() - frame).norm()
     inverse = torch.linalg.pinv(between, hermitian=True, rtol=1e-10)
     return ClassGeometry(
         scatter_ratio=within.trace().clamp_min(0) / between.trace(),
@@ -48,6 +51,7 @@ def class_geometry_from_sums(statistics: RidgeStatistics) -> ClassGeometry:
         cosine_spread=pairs.std(correction=0),
         norm_spread=lengths.std(correction=0) / lengths.mean(),
         closest=raw.fill_diagonal_(-torch.inf).max(),
+        frame_distance=distance,
     )
 
 

@@ -24,6 +24,8 @@ from lightning_contrast.modules.optimizers import configured_optimizers
 from lightning_contrast.modules.teachers import WithTeachers
 from lightning_contrast.objectives import InfoNCE, Objective
 from lightning_contrast.temperatures import TemperatureModule
+from lightning_contrast.transforms import TransformLike
+from lightning_contrast.transforms.transform import in_order, transformed, transformed_pairs
 
 
 class ContrastiveModule(WithTeachers):
@@ -40,6 +42,7 @@ class ContrastiveModule(WithTeachers):
             other ``Teacher``. Another module: a second tower for the second input (image and text).
         key_head: head of a second tower; ``None`` is no head.
         predictor: on top of the head, on the anchors' side only (BYOL, SimSiam, MoCo v3).
+        transform: what is done to the embeddings before they are compared; one, or a list in order.
         in_batch: whether the partners of other anchors are candidates (``False`` for MoCo v2, which has its queue).
         both_orders: with a key encoder or predictor, also take the second view as anchor and the first as key.
         optimizer: ``None`` is AdamW at 1e-3. Biases and norms get no weight decay.
@@ -61,6 +64,7 @@ class ContrastiveModule(WithTeachers):
         key_encoder: EncoderLike | None = None,
         key_head: HeadLike | None = None,
         predictor: HeadLike | None = None,
+        transform: TransformLike | None = None,
         in_batch: bool = True,
         both_orders: bool = False,
         optimizer: OptimizerCallable | None = None,
@@ -74,7 +78,7 @@ class ContrastiveModule(WithTeachers):
         preparation.save_plain_hyperparameters(self)
         self.encoder, self.head, self.predictor = encoder, head, predictor
         self.objective = objective if objective is not None else InfoNCE()
-        self.key_encoder, self.key_head = key_encoder, key_head
+        self.key_encoder, self.key_head, self.transforms = key_encoder, key_head, in_order(transform)
         self.in_batch, self.both_orders = in_batch, both_orders
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.chunk_size, self.keep_chunks, self.exchange = chunk_size, keep_chunks, exchange
@@ -150,13 +154,14 @@ class ContrastiveModule(WithTeachers):
             return self._pairs(inputs, payload)
         views = inputs.views
         if self.key_encoder is None and self.predictor is None:
-            return Contrast.from_views(torch.stack(self._views(views)), **payload)
-        queries = self._views(views)
+            return Contrast.from_views(transformed(self.transforms, torch.stack(self._views(views)))[0], **payload)
+        queries = torch.stack(self._views(views))
         # Small crops are never keys: only the first two views are (SwAV, DINO).
-        keys = [self.project_keys(view).detach() for view in views[: 2 if len(views) > 1 else 1]]
-        orders = [(q, k) for q in range(len(views)) for k in range(len(keys)) if q != k]
-        if len(views) == 2 and not self.both_orders:
-            orders = [(0, 1)]
+        keys = torch.stack([self.project_keys(view).detach() for view in views[: 2 if len(views) > 1 else 1]])
+        queries, keys = transformed(self.transforms, queries, keys)
+        orders = [(q, k) for q in range(len(queries)) for k in range(len(keys)) if q != k]
+        if len(queries) == 2 and not self.both_orders:
+            orders = orders[:1]
         return [
             Contrast.from_pairs(
                 queries[q], keys[k], in_batch=self.in_batch, name=f"view{q + 1}->view{k + 1}", **payload
@@ -166,12 +171,13 @@ class ContrastiveModule(WithTeachers):
 
     def _pairs(self, inputs: Inputs, payload: dict[str, Any]) -> Contrast:
         extra: dict[str, Any] = {}
-        if inputs.negatives is not None:
-            z = self.project_keys(inputs.negatives)
+        z = None if inputs.negatives is None else self.project_keys(inputs.negatives)
+        anchors, positives = self.project(inputs.anchors), self.project_keys(inputs.positives)
+        anchors, positives, z = transformed_pairs(self.transforms, anchors, positives, z)
+        if z is not None:
             n = rows_of(inputs.anchors)
             # H negatives an anchor arrive as N * H rows; they serve the whole batch unless in_batch says otherwise.
             extra["negatives"] = z if self.in_batch or z.shape[0] % n else z.unflatten(0, (n, -1))
-        anchors, positives = self.project(inputs.anchors), self.project_keys(inputs.positives)
         return Contrast.from_pairs(anchors, positives, in_batch=self.in_batch, **payload, **extra)
 
     # Steps --------------------------------------------------------------------------------------------------------

@@ -28,15 +28,19 @@ def save_plain_hyperparameters(module: "ContrastiveModule") -> None:
     if _given_hyperparameters.get() is None:  # from Python: Lightning would copy whole networks first
         caller = frame
         while caller is not None and caller.f_locals.get("self") is module:
-            parts |= {name for name, value in caller.f_locals.items() if isinstance(value, nn.Module)}
+            parts |= {name for name, value in caller.f_locals.items() if _holds_modules(value)}
             caller = caller.f_back
     with warnings.catch_warnings():
         # Lightning advises to ignore modules; the command line needs their class paths, and the rest goes below.
         warnings.filterwarnings("ignore", message="Attribute .* is an instance of `nn.Module`")
         module.save_hyperparameters(logger=False, frame=frame, ignore=list(parts - {"self"}))
     module.remove_ignored_hparams(
-        [k for k, v in module.hparams.items() if isinstance(v, (nn.Module, type)) or callable(v)]
+        [k for k, v in module.hparams.items() if _holds_modules(v) or isinstance(v, type) or callable(v)]
     )
+
+
+def _holds_modules(value: Any) -> bool:
+    return isinstance(value, nn.Module) or (isinstance(value, list) and any(isinstance(v, nn.Module) for v in value))
 
 
 def check_callbacks(module: "ContrastiveModule") -> None:

@@ -1,14 +1,17 @@
 """Objectives: what turns a Contrast into a loss."""
 
 from lightning_contrast.objectives.align_uniform import AlignUniform
+from lightning_contrast.objectives.amcl import AMCL
 from lightning_contrast.objectives.arcface import ArcFace
 from lightning_contrast.objectives.barlow_twins import BarlowTwins
 from lightning_contrast.objectives.beclr import BECLR
 from lightning_contrast.objectives.byol import BYOL
 from lightning_contrast.objectives.cacr import CACR
+from lightning_contrast.objectives.category_queries import CategoryQueries
 from lightning_contrast.objectives.circle import Circle
 from lightning_contrast.objectives.cmim import CMIM
 from lightning_contrast.objectives.contrastive import Contrastive
+from lightning_contrast.objectives.csr import CSR
 from lightning_contrast.objectives.dcl import DCL, DCLW
 from lightning_contrast.objectives.debiased import Debiased
 from lightning_contrast.objectives.decoupled_uniformity import DecoupledUniformity
@@ -17,11 +20,13 @@ from lightning_contrast.objectives.dino import DINO
 from lightning_contrast.objectives.gml import GML
 from lightning_contrast.objectives.groco import GroCo
 from lightning_contrast.objectives.hcl import HCL
+from lightning_contrast.objectives.hydra import Hydra
 from lightning_contrast.objectives.i_con import ICon
 from lightning_contrast.objectives.infonce import InfoNCE
 from lightning_contrast.objectives.isogclr import ISogCLR
 from lightning_contrast.objectives.kernel_infonce import KernelInfoNCE
 from lightning_contrast.objectives.macl import MACL
+from lightning_contrast.objectives.matryoshka import Matryoshka
 from lightning_contrast.objectives.mcl import MCL
 from lightning_contrast.objectives.moco_v3 import MoCoV3
 from lightning_contrast.objectives.msc import MSC
@@ -30,6 +35,7 @@ from lightning_contrast.objectives.mv_cl import MVDHEL, MVInfoNCE
 from lightning_contrast.objectives.n_pairs import NPairs
 from lightning_contrast.objectives.nnclr import NNCLR
 from lightning_contrast.objectives.objective import Objective
+from lightning_contrast.objectives.pair_discriminator import PairDiscriminator
 from lightning_contrast.objectives.pcl_sr import PCLSR, feature_contrasts
 from lightning_contrast.objectives.pixpro import PixContrast, PixPro, pixel_contrast
 from lightning_contrast.objectives.poly_view import PolyView
@@ -51,10 +57,12 @@ from lightning_contrast.objectives.vicreg import VICReg
 from lightning_contrast.objectives.z_loss import ZLoss
 
 __all__ = [
+    "AMCL",
     "BECLR",
     "BYOL",
     "CACR",
     "CMIM",
+    "CSR",
     "DCL",
     "DCLW",
     "DINO",
@@ -71,20 +79,24 @@ __all__ = [
     "AlignUniform",
     "ArcFace",
     "BarlowTwins",
+    "CategoryQueries",
     "Circle",
     "Contrastive",
     "Debiased",
     "DecoupledUniformity",
     "GroCo",
+    "Hydra",
     "ICon",
     "ISogCLR",
     "InfoNCE",
     "KernelInfoNCE",
     "MVInfoNCE",
+    "Matryoshka",
     "MoCoV3",
     "MultiSimilarity",
     "NPairs",
     "Objective",
+    "PairDiscriminator",
     "PixContrast",
     "PixPro",
     "PolyView",

@@ -5,6 +5,7 @@ from lightning_contrast.regularisers.conr import ConR
 from lightning_contrast.regularisers.dispersive import Dispersive
 from lightning_contrast.regularisers.regularised import Regularised
 from lightning_contrast.regularisers.regulariser import Regulariser
+from lightning_contrast.regularisers.rotation_pretext import RotationPretext
 from lightning_contrast.regularisers.ucf import UCF
 
-__all__ = ["CARE", "UCF", "ConR", "Dispersive", "Regularised", "Regulariser"]
+__all__ = ["CARE", "UCF", "ConR", "Dispersive", "Regularised", "Regulariser", "RotationPretext"]

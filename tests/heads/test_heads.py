@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.parameter import UninitializedParameter
 
-from lightning_contrast.heads import LinearHead, MLPHead, PrototypeHead, StackedHead
+from lightning_contrast.heads import LinearHead, MLPHead, PrototypeHead, ReweightingHead, SparseHead, StackedHead
 
 MAKERS = {
     "linear": lambda: LinearHead(6),
@@ -11,6 +11,7 @@ MAKERS = {
     "mlp-none": lambda: MLPHead((), 6),
     "mlp-moco-v3": lambda: MLPHead((7,), 6, final_batch_norm=True, batch_norm=True),
     "prototypes": lambda: PrototypeHead(6),
+    "sparse": lambda: SparseHead(6, 4),
     "stacked": lambda: StackedHead([MLPHead((7,), 5), PrototypeHead(6)]),
 }
 
@@ -98,3 +99,34 @@ def test_prototypes_start_at_unit_length():
 def test_arguments_are_checked(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_reweighting_is_geometric():
+    head = ReweightingHead(ratio=2.0)
+    assert head(torch.ones(2, 4)).tolist() == [[1.0, 0.5, 0.25, 0.125]] * 2
+    weights = ReweightingHead(1.005).weights(torch.zeros(1, 1024, dtype=torch.float64))
+    assert float(weights[0] / weights[-1]) == pytest.approx(1.005**1023)
+    assert ReweightingHead(2.0).weights(torch.zeros(1, 4000)).min() == pytest.approx(1e-4)  # no underflow
+    x = torch.randn(3, 5)
+    assert torch.equal(ReweightingHead(1.0)(x), x)
+    assert not list(head.parameters())
+    with pytest.raises(ValueError, match=r"ratio=0\.5"):
+        ReweightingHead(0.5)
+
+
+def test_sparse_codes():
+    torch.manual_seed(0)
+    head, x = SparseHead(latents=12, k=3), torch.randn(40, 5)
+    code = head(x)
+    assert ((code != 0).sum(1) <= 3).all()
+    assert (code >= 0).all()
+    whole = head.activations(x).relu()
+    for row, full in zip(code, whole, strict=True):
+        torch.testing.assert_close(row.sort().values[-3:], full.sort().values[-3:])
+    full = SparseHead(12, 12)
+    full.load_state_dict(head.state_dict())
+    torch.testing.assert_close(full.decode(full(x)), whole @ head.weight + head.centre)
+    with pytest.raises(ValueError, match="width 5"):
+        head(torch.randn(2, 6))
+    with pytest.raises(ValueError, match="k=13"):
+        SparseHead(12, 13)

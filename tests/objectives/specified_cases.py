@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_contrast.contrast import Contrast
+from lightning_contrast.contrast import Contrast, Cosine
 from lightning_contrast.objectives import (
+    AMCL,
     CACR,
     CMIM,
+    CSR,
     GML,
     HNNCE,
     MACL,
@@ -18,12 +20,17 @@ from lightning_contrast.objectives import (
     MSC,
     MVDHEL,
     AlignUniform,
+    CategoryQueries,
     DecoupledUniformity,
     GroCo,
+    Hydra,
     ICon,
+    InfoNCE,
     ISogCLR,
     KernelInfoNCE,
+    Matryoshka,
     MVInfoNCE,
+    PairDiscriminator,
     PixContrast,
     PixPro,
     PolyView,
@@ -33,7 +40,7 @@ from lightning_contrast.objectives import (
     ZLoss,
     pixel_contrast,
 )
-from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive
+from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive, RotationPretext
 from lightning_contrast.targets import SameLabel
 from lightning_contrast.temperatures import Learnable
 
@@ -50,6 +57,7 @@ def batch(n: int = 10, seed: int = 0, dtype: torch.dtype = torch.float64) -> Bat
         "index": torch.arange(n) + 3,
         "label": torch.arange(n) % 2,
         "method": torch.arange(n) % 3,
+        "turn": torch.arange(n) % 4,
         "cluster": torch.arange(n) // 5,
         "chunk": torch.arange(n) // 2,
         "score": (torch.arange(n) % 4).to(dtype),
@@ -156,6 +164,21 @@ CASES: dict[str, Case] = {
     "macl-plain": Case(lambda: MACL(reweight=False, alpha=0.0, symmetric=True), pairs()),
     "isogclr": Case(lambda: ISogCLR(20), two("index"), partial=True),
     "isogclr-bimodal": Case(lambda: ISogCLR(20, 0.5, bimodal=True), pairs("index"), partial=True),
+    "amcl": Case(lambda: AMCL(heads=2, minimum=0.2), two("index")),
+    "amcl-hard": Case(lambda: AMCL(heads=1, beta=1.0, hard=True, symmetric=True), pairs(), smooth=False),
+    "category-queries": Case(lambda: CategoryQueries(3, WIDTH, k=2), two("label")),
+    "category-queries-all": Case(lambda: CategoryQueries(3, WIDTH, selector_weight=0.0), pairs("label"), smooth=False),
+    "csr": Case(lambda: CSR(12, 2, dead_after=1), two(), partial=True),
+    "csr-pairs": Case(lambda: CSR(12, 2, symmetric=True), pairs("index"), partial=True),
+    "hydra-own": Case(lambda: Hydra(2, WIDTH, "own", hidden=3), two("label", "index")),
+    "hydra-own-pairs": Case(
+        lambda: Hydra(2, WIDTH, "own", True, hidden=3, symmetric=True), pairs("label"), smooth=False
+    ),
+    "matryoshka": Case(lambda: Matryoshka(InfoNCE(Learnable(0.5)), [1, 2, WIDTH], [1.0, 2.0, 3.0]), two()),
+    "matryoshka-batch": Case(lambda: Matryoshka(AlignUniform(), [2, WIDTH]), pairs(), smooth=False),
+    "pair-discriminator": Case(PairDiscriminator, pairs()),
+    "pair-discriminator-cosine": Case(lambda: PairDiscriminator(0.5, similarity=Cosine()), two()),
+    "rotation-pretext": Case(lambda: RotationPretext(first=0), two("turn")),
     "care": Case(CARE, two("chunk")),
     "conr": Case(lambda: ConR(temperature=0.5), two("score", "prediction", "rarity")),
     "dispersive": Case(Dispersive, one()),

@@ -42,7 +42,11 @@ SMALL = {
 
 
 # What a recipe cannot do without, where the small data above take it away.
-ALSO = {"care": ["--data.n_views=4"], "pcl-sr": ["--data.augmentation=LowResolution"]}
+ALSO = {
+    "care": ["--data.n_views=4"],
+    "scatsimclr": ["--data.n_views=3", "--data.augmentation=RotatedViews"],
+    "pcl-sr": ["--data.augmentation=LowResolution"],
+}
 
 
 @pytest.mark.parametrize("method", methods(), ids=lambda m: m.slug)
