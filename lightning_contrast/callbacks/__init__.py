@@ -10,6 +10,7 @@ from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
+from lightning_contrast.callbacks.feature_transformation import FeatureTransformation
 from lightning_contrast.callbacks.geometry_monitor import GeometryMonitor
 from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefresh
 from lightning_contrast.callbacks.hardest_negatives import HardestNegatives
@@ -39,6 +40,7 @@ __all__ = [
     "Debiasing",
     "EmbeddingWriter",
     "FalseNegativeFilter",
+    "FeatureTransformation",
     "GeometryMonitor",
     "HardNegativeRefresh",
     "HardestNegatives",

@@ -16,6 +16,7 @@ from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.low_resolution import LowResolution
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
 from lightning_contrast.data.mined import MinedBatchSampler
+from lightning_contrast.data.multi_crop import MultiCrop
 from lightning_contrast.data.neighbour_batches import NeighbourBatchSampler
 from lightning_contrast.data.package_search import PackageSearchDataModule
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
@@ -37,6 +38,7 @@ __all__ = [
     "LowResolution",
     "MPerClassBatchSampler",
     "MinedBatchSampler",
+    "MultiCrop",
     "NeighbourBatchSampler",
     "PackageSearchDataModule",
     "PseudoLabelBatchSampler",
