@@ -16,6 +16,7 @@ from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefre
 from lightning_contrast.callbacks.hardest_negatives import HardestNegatives
 from lightning_contrast.callbacks.hardness_weighting import HardnessWeighting
 from lightning_contrast.callbacks.importance_weights import ImportanceWeights
+from lightning_contrast.callbacks.invariance_propagation import InvariancePropagation
 from lightning_contrast.callbacks.last_checkpoint import LastCheckpoint
 from lightning_contrast.callbacks.memory_bank import MemoryBank
 from lightning_contrast.callbacks.memory_queue import MemoryQueue
@@ -26,6 +27,7 @@ from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
 from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.callbacks.stage_clusters import StageClusters
+from lightning_contrast.callbacks.subclasses import Subclasses
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
 from lightning_contrast.callbacks.whole_files import WholeFiles
@@ -46,6 +48,7 @@ __all__ = [
     "HardestNegatives",
     "HardnessWeighting",
     "ImportanceWeights",
+    "InvariancePropagation",
     "LastCheckpoint",
     "MemoryBank",
     "MemoryQueue",
@@ -56,6 +59,7 @@ __all__ = [
     "PrototypeMemory",
     "Reembed",
     "StageClusters",
+    "Subclasses",
     "TeacherEmbedding",
     "TemperatureSchedule",
     "WholeFiles",

@@ -18,6 +18,7 @@ from lightning_contrast.data.m_per_class import MPerClassBatchSampler
 from lightning_contrast.data.mined import MinedBatchSampler
 from lightning_contrast.data.multi_crop import MultiCrop
 from lightning_contrast.data.neighbour_batches import NeighbourBatchSampler
+from lightning_contrast.data.noise_path import NoisePath
 from lightning_contrast.data.package_search import PackageSearchDataModule
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.samplers import ShuffledBatchSampler
@@ -40,6 +41,7 @@ __all__ = [
     "MinedBatchSampler",
     "MultiCrop",
     "NeighbourBatchSampler",
+    "NoisePath",
     "PackageSearchDataModule",
     "PseudoLabelBatchSampler",
     "ResumableLoader",

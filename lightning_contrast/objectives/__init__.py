@@ -19,6 +19,7 @@ from lightning_contrast.objectives.groco import GroCo
 from lightning_contrast.objectives.hcl import HCL
 from lightning_contrast.objectives.i_con import ICon
 from lightning_contrast.objectives.infonce import InfoNCE
+from lightning_contrast.objectives.inv_p import InvP
 from lightning_contrast.objectives.isogclr import ISogCLR
 from lightning_contrast.objectives.kernel_infonce import KernelInfoNCE
 from lightning_contrast.objectives.macl import MACL
@@ -36,7 +37,9 @@ from lightning_contrast.objectives.poly_view import PolyView
 from lightning_contrast.objectives.proxy_anchor import ProxyAnchor
 from lightning_contrast.objectives.regression import Regression
 from lightning_contrast.objectives.rince import RINCE
+from lightning_contrast.objectives.rrcm import RRCM
 from lightning_contrast.objectives.saunshi import Saunshi
+from lightning_contrast.objectives.sbcl import SBCL
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
 from lightning_contrast.objectives.simsiam import SimSiam
@@ -68,6 +71,8 @@ __all__ = [
     "NNCLR",
     "PCLSR",
     "RINCE",
+    "RRCM",
+    "SBCL",
     "AlignUniform",
     "ArcFace",
     "BarlowTwins",
@@ -79,6 +84,7 @@ __all__ = [
     "ICon",
     "ISogCLR",
     "InfoNCE",
+    "InvP",
     "KernelInfoNCE",
     "MVInfoNCE",
     "MoCoV3",
