@@ -16,8 +16,8 @@ class InvP(InfoNCE):
 
     ``L_ins + weight L_inv`` with ``L_ins = -log( e_own / (e_own + sum_{B_i} e) )`` and ``L_inv = -log( sum_{H_i} e / sum_{B_i}
     e )``, ``e = exp(z . v / tau)``: ``B_i`` the most similar entries of the bank without the anchor's own, ``H_i`` the least
-    similar of those that are reached over neighbours. ``H_i`` need not lie in ``B_i``, so ``L_inv`` may be negative; an
-    anchor without either adds no ``L_inv``. The callback ``InvariancePropagation`` brings the candidates, with payload
+    similar of those that are reached over neighbours. ``H_i`` need not lie in ``B_i``, so ``L_inv`` may be negative; what an
+    anchor has nothing for is 0. The callback ``InvariancePropagation`` brings the candidates, with payload
     ``part``, and sets :func:`parts` as target; until there are any this is InfoNCE of the views.
 
     Args:
@@ -28,8 +28,6 @@ class InvP(InfoNCE):
     Raises:
         ValueError: for a negative weight.
     """
-
-    form = None
 
     def __init__(
         self,
@@ -55,9 +53,10 @@ class InvP(InfoNCE):
             )
 
         own, hard = over(OWN), over(HARD)
-        instance = torch.logaddexp(own, background) - own
-        both = (hard > -torch.inf) & (background > -torch.inf)
         # Infinities out of the way before they are subtracted: their gradient would be no number.
+        known, both = own > -torch.inf, (hard > -torch.inf) & (background > -torch.inf)
+        met = torch.where(known, own, 0.0)
+        instance = (torch.logaddexp(met, background) - met).masked_fill(~known, 0.0)
         propagated = torch.where(both, background, 0.0) - torch.where(both, hard, 0.0)
         return instance + self.weight * propagated
 

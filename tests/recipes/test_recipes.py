@@ -42,7 +42,12 @@ SMALL = {
 
 
 # What a recipe cannot do without, where the small data above take it away.
-ALSO = {"care": ["--data.n_views=4"], "pcl-sr": ["--data.augmentation=LowResolution"]}
+ALSO = {
+    "care": ["--data.n_views=4"],
+    "multi-crop": ["--data.n_views=4", "--data.augmentation=MultiCrop", "--data.augmentation.small_size=8"],
+    "pcl-sr": ["--data.augmentation=LowResolution"],
+    "rrcm": ["--data.n_views=4", "--data.augmentation=NoisePath", "--model.encoder.channels=1"],
+}
 
 
 @pytest.mark.parametrize("method", methods(), ids=lambda m: m.slug)
@@ -83,7 +88,8 @@ def test_two_steps(slug, tmp_path):
     before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()}
     cli.trainer.fit(cli.model, cli.datamodule)
     assert cli.trainer.global_step == 2
-    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.trainer.train_dataloader.batch_sampler)
+    data = (cli.datamodule, cli.datamodule.augmentation) if hasattr(cli.datamodule, "augmentation") else ()
+    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.trainer.train_dataloader.batch_sampler, *data)
     used = {type(part).__name__ for part in parts}
     assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
