@@ -26,6 +26,7 @@ from lightning_contrast.callbacks.online_knn import OnlineKNN
 from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
 from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
+from lightning_contrast.callbacks.selec_mix import SelecMix
 from lightning_contrast.callbacks.stage_clusters import StageClusters
 from lightning_contrast.callbacks.subclasses import Subclasses
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
@@ -58,6 +59,7 @@ __all__ = [
     "OnlineLinearProbe",
     "PrototypeMemory",
     "Reembed",
+    "SelecMix",
     "StageClusters",
     "Subclasses",
     "TeacherEmbedding",

@@ -7,6 +7,7 @@ from lightning_contrast.objectives.beclr import BECLR
 from lightning_contrast.objectives.byol import BYOL
 from lightning_contrast.objectives.cacr import CACR
 from lightning_contrast.objectives.circle import Circle
+from lightning_contrast.objectives.classification import Classification
 from lightning_contrast.objectives.cmim import CMIM
 from lightning_contrast.objectives.contrastive import Contrastive
 from lightning_contrast.objectives.dcl import DCL, DCLW
@@ -14,6 +15,8 @@ from lightning_contrast.objectives.debiased import Debiased
 from lightning_contrast.objectives.decoupled_uniformity import DecoupledUniformity
 from lightning_contrast.objectives.diht import HNNCE
 from lightning_contrast.objectives.dino import DINO
+from lightning_contrast.objectives.gemini import Gemini
+from lightning_contrast.objectives.generalized_supcon import GeneralizedSupCon
 from lightning_contrast.objectives.gml import GML
 from lightning_contrast.objectives.groco import GroCo
 from lightning_contrast.objectives.hcl import HCL
@@ -77,9 +80,12 @@ __all__ = [
     "ArcFace",
     "BarlowTwins",
     "Circle",
+    "Classification",
     "Contrastive",
     "Debiased",
     "DecoupledUniformity",
+    "Gemini",
+    "GeneralizedSupCon",
     "GroCo",
     "ICon",
     "ISogCLR",

@@ -56,7 +56,8 @@ class Classification(Objective):
             raise ValueError(f"classes={self.classes}: batch[{self.key!r}] has a label {int(label.max())}.")
         if self.mixed_key in block.payload:
             label = torch.where(block.get("view") > 0, block.get(self.mixed_key), label)
-        logit = self.linear(block.first).float() if block.first.dtype.itemsize < 4 else self.linear(block.first)
+        logit = self.linear(block.first.to(self.linear.weight.dtype))
+        logit = logit.float() if logit.dtype.itemsize < 4 else logit
         shape = label.shape
         loss = F.cross_entropy(logit.flatten(0, -2), label.flatten(), ignore_index=-1, reduction="none")
         return block.attach(classification_loss=loss.reshape(shape))

@@ -1,5 +1,6 @@
 """Terms of embeddings that are added beside the contrastive loss."""
 
+from lightning_contrast.regularisers.beside import Beside
 from lightning_contrast.regularisers.care import CARE
 from lightning_contrast.regularisers.conr import ConR
 from lightning_contrast.regularisers.dispersive import Dispersive
@@ -7,4 +8,4 @@ from lightning_contrast.regularisers.regularised import Regularised
 from lightning_contrast.regularisers.regulariser import Regulariser
 from lightning_contrast.regularisers.ucf import UCF
 
-__all__ = ["CARE", "UCF", "ConR", "Dispersive", "Regularised", "Regulariser"]
+__all__ = ["CARE", "UCF", "Beside", "ConR", "Dispersive", "Regularised", "Regulariser"]

@@ -13,6 +13,7 @@ from lightning_contrast.cli.recipes import FOLDER, methods
 from lightning_contrast.cli.trainer import ContrastiveCLI
 from lightning_contrast.modules import contrastive
 from tests.data.packages import write_sample
+from tests.data.test_sources import write_small
 from tests.modules.test_contrastive import weights
 
 TESTS = Path(__file__).parent.parent
@@ -37,6 +38,10 @@ SMALL = {
         "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
     ],
     "DigitsDataModule": ["--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]"],
+    **dict.fromkeys(
+        ("PlacesDataModule", "ColouredDataModule"),
+        ["--data.root={fashion}", "--data.val_size=10", "--data.batch_size=20", "--model.encoder.widths=[4, 8]"],
+    ),
     "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
 }  # fmt: skip
 
@@ -76,7 +81,13 @@ def quick(slug, folder, *more):
     data = read_arguments([f"--config={slug}"]).config["data"]
     name = data["class_path"].rpartition(".")[2]
     assert name in SMALL, f"say in SMALL how a recipe on {name} is run in a second"
-    small = [word.format(packages=write_sample(folder / "packages")) if "{" in word else word for word in SMALL[name]]
+    made = {"packages": write_sample, "fashion": write_small}
+    small = [
+        word.format(**{key: make(folder / key) for key, make in made.items()}) if "{" in word else word
+        for word in SMALL[name]
+    ]
+    if slug == "rrcm":  # its encoder is within another
+        small = [word.replace("model.encoder.widths", "model.encoder.encoder.widths") for word in small]
     settings = data.get("init_args", {})
     kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs") if key in settings]
     return [f"--config={slug}", *small, *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
