@@ -57,7 +57,7 @@ class Visits(TensorImages):
         further = 1 + (u * (count - 1)).long().clamp(max=count.sub(2).clamp(min=0))
         return self._order[self._start[group] + (self._rank[positions] + further) % count]
 
-    def __getitems__(self, positions: Sequence[int]) -> dict[str, Tensor]:  # type: ignore[override]
+    def __getitems__(self, positions: Sequence[int]) -> dict[str, Tensor]:
         batch = super().__getitems__(list(positions))
         if isinstance(positions, BatchKeys) and positions.epoch is not None:
             chosen = torch.tensor(list(positions), dtype=torch.int64)

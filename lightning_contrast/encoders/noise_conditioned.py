@@ -22,9 +22,7 @@ class NoiseConditioned(Encoder):
         ValueError: for values out of range; for another number of channels.
     """
 
-    def __init__(
-        self, encoder: EncoderLike, channels: int = 1, sigma_data: float = 0.5, clean: float = 0.002
-    ) -> None:
+    def __init__(self, encoder: EncoderLike, channels: int = 1, sigma_data: float = 0.5, clean: float = 0.002) -> None:
         super().__init__()
         if channels < 1 or not sigma_data > 0 or not clean > 0:
             raise ValueError(

@@ -21,7 +21,9 @@ def scene(n=5, m=12):
     return Contrast.from_pairs(unit(n, 4), unit(n, 4), in_batch=False, index=torch.arange(n)).append(queue)
 
 
-@pytest.mark.parametrize(("s", "share", "expected"), [(0.6, 1.5, 0.0), (0.6, 2.0, -1.0), (0.6, 1.0, 0.6), (1.0, 1.7, 1.0)])
+@pytest.mark.parametrize(
+    ("s", "share", "expected"), [(0.6, 1.5, 0.0), (0.6, 2.0, -1.0), (0.6, 1.0, 0.6), (1.0, 1.7, 1.0)]
+)
 def test_worked_numbers(s, share, expected):
     """``s + 2 l (1 - l) (1 - s)``, never above ``s``; the sum of a pair stays."""
     q, k = torch.tensor([[1.0, 0.0], [s, (1 - s * s) ** 0.5]], dtype=torch.float64)
@@ -90,7 +92,9 @@ def test_elementwise_draws_belong_to_samples():
         anchors=c.anchors.map(lambda t: t[2:]),
         candidates=(c.candidates[0].map(lambda t: t[2:]), c.candidates[1]),
     )
-    torch.testing.assert_close(FeatureTransformation(elementwise=True).transformed(part, 3).anchors.z, out.anchors.z[2:])
+    torch.testing.assert_close(
+        FeatureTransformation(elementwise=True).transformed(part, 3).anchors.z, out.anchors.z[2:]
+    )
 
 
 def test_the_memory_stores_the_keys_as_they_were():

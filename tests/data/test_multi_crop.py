@@ -67,8 +67,12 @@ def test_objectives_over_several_views(objective):
 def test_small_views_are_never_keys():
     module = ContrastiveModule(SmallCNN([4, 8], grid=1), SimSiam(), key_encoder=Momentum(0.9))
     images, index = pictures()
-    names = [c.name for c in module.contrast({"views": MultiCrop(small_size=8).views(images, index, 0, 4), "index": index})]
-    assert sorted(names) == sorted(["view1->view2", "view2->view1", *(f"view{q}->view{k}" for q in (3, 4) for k in (1, 2))])
+    names = [
+        c.name for c in module.contrast({"views": MultiCrop(small_size=8).views(images, index, 0, 4), "index": index})
+    ]
+    assert sorted(names) == sorted(
+        ["view1->view2", "view2->view1", *(f"view{q}->view{k}" for q in (3, 4) for k in (1, 2))]
+    )
 
 
 @pytest.mark.parametrize(

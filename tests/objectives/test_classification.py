@@ -53,7 +53,9 @@ def _on_ranks(rank: int, world: int) -> tuple[float, torch.Tensor]:
     z, y = scene()
     objective = made()
     part = slice(0, 2) if rank == 0 else slice(2, 6)
-    loss = objective(Contrast.from_views(z[:, part if world == 2 else slice(None)], label=y[part if world == 2 else slice(None)]))
+    loss = objective(
+        Contrast.from_views(z[:, part if world == 2 else slice(None)], label=y[part if world == 2 else slice(None)])
+    )
     loss.backward()
     return loss.item(), objective.linear.weight.grad
 

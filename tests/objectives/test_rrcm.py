@@ -92,9 +92,7 @@ def module(**kwargs: bool) -> ContrastiveModule:
     torch.manual_seed(0)
     encoder = NoiseConditioned(SmallCNN([4, 8], grid=1, channels=2, norm="group"))
     head = torch.nn.Linear(6, 6)
-    return ContrastiveModule(
-        encoder, RRCM(0.2, head, **kwargs), head=torch.nn.Linear(8, 6), key_encoder=Momentum(0.9)
-    )
+    return ContrastiveModule(encoder, RRCM(0.2, head, **kwargs), head=torch.nn.Linear(8, 6), key_encoder=Momentum(0.9))
 
 
 def batch(n: int = 6) -> dict:
@@ -169,5 +167,3 @@ def test_two_processes_are_one() -> None:
     (a, one), (b, two) = run_ranks(2, _on_ranks, z)
     assert (a + b) / 2 == pytest.approx(loss.item(), rel=1e-9)
     torch.testing.assert_close(torch.cat([one, two], 1) / 2, whole.grad)
-
-

@@ -32,16 +32,15 @@ QUICK = [
     "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]  # fmt: skip
+FASHION = ["--data.root={fashion}", "--data.val_size=10", "--data.batch_size=20", "--model.encoder.widths=[4, 8]"]
 # By the data of the recipe: real ones that are always at hand in their stead.
 SMALL = {
     "FashionMNISTDataModule": [
         "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
     ],
     "DigitsDataModule": ["--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]"],
-    **dict.fromkeys(
-        ("PlacesDataModule", "ColouredDataModule"),
-        ["--data.root={fashion}", "--data.val_size=10", "--data.batch_size=20", "--model.encoder.widths=[4, 8]"],
-    ),
+    "PlacesDataModule": FASHION,
+    "ColouredDataModule": FASHION,
     "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
 }  # fmt: skip
 
