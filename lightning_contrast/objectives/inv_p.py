@@ -76,7 +76,7 @@ class Parts:
         """Everything outside the block, and what fills it up. Bool ``[n, m]``."""
         if pair.block == self.block:
             return (pair.candidate.part < 0).expand(pair.shape)
-        return torch.ones(pair.shape, dtype=torch.bool, device=pair.similarity.device)
+        return torch.ones(pair.shape, dtype=torch.bool, device=pair.candidate.position.device)
 
 
 def parts(contrast: Contrast, block: str) -> Contrast:
