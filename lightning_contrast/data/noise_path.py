@@ -80,8 +80,14 @@ class NoisePath(ImageAugmentation):
         """
         index, epoch, view = noise
         u = counter_uniform(index.to(images.device), images[0].numel(), seed=self.seed + 1, epoch=epoch, view=view)
-        normal = torch.erfinv((u + 2.0**-25) * 2 - 1) * 2**0.5
+        normal = standard_normal(u)
         sigma = sigma.reshape(-1, 1, 1, 1)
         noisy = images + sigma * normal.reshape(images.shape)
         out = torch.cat([noisy, sigma.expand(-1, 1, *images.shape[-2:])], dim=1)
         return out.contiguous(memory_format=torch.channels_last) if self.channels_last else out
+
+
+def standard_normal(u: Tensor) -> Tensor:
+    """Normal numbers of uniform ones in [0, 1), multiples of ``2 ** -24``: finite for every one of them."""
+    # The largest plus half a step is 1 in float32, whose inverse is infinite.
+    return torch.erfinv(((u + 2.0**-25) * 2 - 1).clamp(max=1 - 2.0**-24)) * 2**0.5

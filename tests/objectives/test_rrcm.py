@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from lightning_contrast import Contrast, ContrastiveModule
 from lightning_contrast.data import ImageAugmentation, NoisePath
+from lightning_contrast.data.noise_path import standard_normal
 from lightning_contrast.encoders import Momentum, NoiseConditioned, SmallCNN
 from lightning_contrast.functional.karras import karras_sigmas
 from lightning_contrast.objectives import RRCM, InfoNCE
@@ -55,6 +56,13 @@ def test_the_path_has_neighbouring_levels_and_one_noise() -> None:
     assert (noise_of(apart, high, images) - noise_of(apart, low, images))[some].std() > 1
     again = NoisePath(seed=3).views(images[5:], index[5:], epoch=1)
     assert torch.equal(again[2], NoisePath(seed=3).views(images, index, epoch=1)[2][5:]), "of the sample alone"
+
+
+def test_noise_is_finite_for_every_draw() -> None:
+    found = standard_normal(torch.tensor([0.0, 2.0**-24, 0.5, 1 - 2.0**-24]))
+    assert torch.isfinite(found).all()
+    assert (found.diff() > 0).all()
+    assert found[2].abs() < 1e-6
 
 
 def test_levels_double() -> None:
