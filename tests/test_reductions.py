@@ -17,11 +17,15 @@ from torch.nn import functional as F
 
 from lightning_contrast.callbacks import (
     FalseNegativeFilter,
+    FeatureTransformation,
     HardestNegatives,
     HardnessWeighting,
     ImportanceWeights,
+    InvariancePropagation,
 )
 from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
+from lightning_contrast.data import ImageAugmentation, MultiCrop, NoisePath
+from lightning_contrast.functional.extrapolation import extrapolated
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
 from lightning_contrast.functional.potential import log_potential
 from lightning_contrast.heads import ReweightingHead
@@ -40,13 +44,19 @@ from lightning_contrast.objectives import (
     MSC,
     MVDHEL,
     PCLSR,
+    RRCM,
+    SBCL,
     AlignUniform,
     CategoryQueries,
+    Classification,
     DecoupledUniformity,
+    Gemini,
+    GeneralizedSupCon,
     GroCo,
     Hydra,
     ICon,
     InfoNCE,
+    InvP,
     ISogCLR,
     KernelInfoNCE,
     Matryoshka,
@@ -65,7 +75,8 @@ from lightning_contrast.objectives import (
     feature_contrasts,
     pixel_contrast,
 )
-from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive, Regularised, RotationPretext
+from lightning_contrast.objectives.inv_p import parts
+from lightning_contrast.regularisers import CARE, UCF, Beside, ConR, Dispersive, Regularised, RotationPretext
 from lightning_contrast.targets import SameLabel
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 from lightning_contrast.transforms import NonNegative
@@ -179,6 +190,80 @@ def mixed(z: Tensor) -> Contrast:
 def moco(z: Tensor) -> Contrast:
     queue = Candidates(unit(z[2]).detach(), name="queue", where="replicated")
     return Contrast.from_pairs(z[0], z[1], in_batch=False).append(queue)
+
+
+def transformed(z: Tensor, share: float) -> Tensor:
+    """MoCo with positives of one share and the queue mixed with share one."""
+    q, k = extrapolated(unit(z[0]), unit(z[1]).detach(), share)
+    queue = unit(z[2]).detach()
+    mixed = Candidates(1.0 * queue + 0.0 * queue.flip(0), name="queue", where="replicated")
+    return InfoNCE(TAU)(Contrast.from_pairs(q, k, in_batch=False).append(mixed))
+
+
+def moco_of_constant_keys(z: Tensor) -> Tensor:
+    return InfoNCE(TAU)(moco(torch.stack([z[0], z[1].detach(), z[2]])))
+
+
+def over_the_bank(z: Tensor, weight: float, depth: int = 1, positives: int = 2) -> Tensor:
+    """InvP against a bank of 9, of which the anchors are the first."""
+    callback = InvariancePropagation(k=2, depth=depth, positives=positives, background=9)
+    block, _ = callback.block(unit(z[0]).detach(), torch.arange(N), BANK, torch.ones(9, dtype=torch.bool))
+    return InvP(weight, TAU)(parts(Contrast.from_views(z[:1], index=torch.arange(N)).append(block), "propagated"))
+
+
+def instances(z: Tensor) -> Tensor:
+    return F.cross_entropy(unit(z[0]) @ BANK.mT / TAU, torch.arange(N))
+
+
+def nearest_positives(z: Tensor) -> Tensor:
+    """The two nearest entries in the numerator, beside instance discrimination."""
+    logit = unit(z[0]) @ BANK.mT / TAU
+    other = logit.scatter(1, torch.arange(N)[:, None], -torch.inf)
+    near = other.detach().topk(2, dim=1).indices
+    return instances(z) + 0.6 * (other.logsumexp(1) - other.gather(1, near).logsumexp(1)).mean()
+
+
+def of_four(z: Tensor) -> list[Contrast]:
+    """The contrasts of four views with two keys: both noisy views at one level are one input."""
+    given = torch.stack([z[0], z[1], z[2], z[2]])
+    names = [(q, k) for q in range(4) for k in range(2) if q != k]
+    return [Contrast.from_pairs(given[q], given[k].detach(), name=f"view{q + 1}->view{k + 1}") for q, k in names]
+
+
+def equal_sides(z: Tensor) -> Tensor:
+    """The positive similarity of the noise path, where both sides have one level."""
+    path = NoisePath(channels_last=False)
+    x, sigma = z[0].reshape(N, 1, 2, 2), torch.full((N,), 0.5)
+    a, b = (path.noised(x, sigma, (torch.arange(N), 0, 5)) for _ in range(2))
+    return F.cosine_similarity(a.flatten(1), b.flatten(1)).mean()
+
+
+def geo(z: Tensor, weight: float) -> Tensor:
+    torch.manual_seed(0)
+    second = Classification(3, "region").double()
+    contrast = moco(z)
+    return Regularised(InfoNCE(TAU), [Beside(second, weight)])(
+        contrast.attach("anchor", region=LABEL).attach("positive", region=LABEL[:, None])
+    )
+
+
+def subclasses(z: Tensor, subclass: Tensor, views_: int, tau: float) -> Tensor:
+    second = torch.full((N,), 0.7, dtype=torch.float64)
+    return SBCL(0.2, tau)(views(z, views_, label=LABEL, subclass=subclass, subclass_temperature=second))
+
+
+def gemini(z: Tensor) -> Tensor:
+    """A zero flow from pictures to themselves: what is left of alignment and roughness."""
+    x = z.reshape(1, 2, 6, 6)
+    still = torch.zeros(1, 2, 6, 6, dtype=z.dtype)
+    return Gemini(sim=0.0)(x, x, x, x, still, still)
+
+
+def crops_of(augmentation: Any, z: Tensor) -> Tensor:
+    """nt-xent of the first two of three views of the pictures in z."""
+    picture = (z[:1].reshape(1, 1, 4, 6).sigmoid()).float()
+    made = augmentation.views(picture, torch.tensor([3]), 0, 3)[:2]
+    return torch.stack([v.double() for v in made]).square().sum() + 0 * z.sum()
 
 
 def i_con_supcon(z: Tensor) -> Tensor:
@@ -340,6 +425,7 @@ def factorised(z: Tensor) -> Tensor:
     return ((a - s).square().sum() - a.square().sum() - s.diagonal().square().sum()) / (N * (N - 1))
 
 
+BANK = unit(torch.randn(9, D, generator=torch.Generator().manual_seed(11), dtype=torch.float64))
 PROTOTYPES = torch.randn(3, D, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
@@ -349,7 +435,7 @@ class Reduction:
     setting: str
     method: Callable[[Tensor], Tensor]
     reduces_to: Callable[[Tensor], Tensor] | float
-    how: Literal["=", "->", "<=", "gradient"] = "="
+    how: Literal["=", "->", "<=", "gradient", "value"] = "="
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.setting}"
@@ -701,6 +787,54 @@ TABLE = [
         sogclr_gradient,
         "gradient",
     ),
+    R("feature-transformation", "lambda = 1, mu = 1", lambda z: transformed(z, 1.0), moco_of_constant_keys),
+    R(
+        "feature-transformation",
+        "positive=None, negative=None",
+        lambda z: InfoNCE(TAU)(FeatureTransformation(None, None).transformed(moco(z), 0)),
+        lambda z: InfoNCE(TAU)(moco(z)),
+    ),
+    R("gemini", "zero flow, A = B: L_gss = L_smooth = 0", gemini, 0.0),
+    R(
+        "geo-ssl",
+        "geo weight 0 (t1 = t2: tests/data/test_places.py)",
+        lambda z: geo(z, 0.0),
+        lambda z: InfoNCE(TAU)(moco(z)),
+    ),
+    R("invp", "lambda = 0, M = n", lambda z: over_the_bank(z, 0.0), instances),
+    R("invp", "depth 1, P = k", lambda z: over_the_bank(z, 0.6), nearest_positives),
+    R("rrcm", "sigma_s = sigma_t: identical inputs on both sides", equal_sides, 1.0, "value"),
+    R(
+        "rrcm",
+        "identical inputs, path term alone",
+        lambda z: RRCM(TAU, augmented=False)(of_four(z)),
+        lambda z: InfoNCE(TAU)(Contrast.from_pairs(z[2], z[2].detach())),
+    ),
+    R(
+        "sbcl",
+        "one cluster per class",
+        lambda z: subclasses(z, LABEL, 2, TAU),
+        lambda z: SupCon(TAU)(views(z, label=LABEL)),
+    ),
+    R(
+        "sbcl",
+        "every sample its own cluster (one view)",
+        lambda z: subclasses(z, torch.arange(N), 1, TAU),
+        lambda z: 0.2 * SupCon(0.7)(views(z, 1, label=LABEL)),
+    ),
+    R(
+        "selecmix",
+        "q -> 0: q times supcon (auxiliary loss)",
+        lambda z: GeneralizedSupCon(1e-7, TAU)(views(z, label=LABEL)) * 1e7,
+        lambda z: SupCon(TAU)(views(z, label=LABEL)),
+        "->",
+    ),
+    R(
+        "multi-crop",
+        "no small views",
+        lambda z: crops_of(MultiCrop(seed=2), z),
+        lambda z: crops_of(ImageAugmentation(seed=2), z),
+    ),
     R("macl", "alpha = 0, no reweighting", lambda z: MACL(TAU, 0.0, reweight=False)(views(z)), nt_xent),
     R(
         "macl",
@@ -723,5 +857,7 @@ def test_reduction(line: Reduction) -> None:
     tolerance = {"rtol": 1e-5, "atol": 1e-5} if line.how == "->" else {"rtol": 1e-9, "atol": 1e-9}
     if line.how != "gradient":
         torch.testing.assert_close(found, expected, check_dtype=False, **tolerance)
+    if line.how == "value":
+        return
     grads = [torch.autograd.grad(x, z, allow_unused=True, materialize_grads=True)[0] for x in (found, expected)]
     torch.testing.assert_close(*grads, **tolerance)

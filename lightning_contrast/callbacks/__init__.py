@@ -10,11 +10,13 @@ from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
+from lightning_contrast.callbacks.feature_transformation import FeatureTransformation
 from lightning_contrast.callbacks.geometry_monitor import GeometryMonitor
 from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefresh
 from lightning_contrast.callbacks.hardest_negatives import HardestNegatives
 from lightning_contrast.callbacks.hardness_weighting import HardnessWeighting
 from lightning_contrast.callbacks.importance_weights import ImportanceWeights
+from lightning_contrast.callbacks.invariance_propagation import InvariancePropagation
 from lightning_contrast.callbacks.last_checkpoint import LastCheckpoint
 from lightning_contrast.callbacks.memory_bank import MemoryBank
 from lightning_contrast.callbacks.memory_queue import MemoryQueue
@@ -24,7 +26,9 @@ from lightning_contrast.callbacks.online_knn import OnlineKNN
 from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
 from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
+from lightning_contrast.callbacks.selec_mix import SelecMix
 from lightning_contrast.callbacks.stage_clusters import StageClusters
+from lightning_contrast.callbacks.subclasses import Subclasses
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
 from lightning_contrast.callbacks.whole_files import WholeFiles
@@ -39,11 +43,13 @@ __all__ = [
     "Debiasing",
     "EmbeddingWriter",
     "FalseNegativeFilter",
+    "FeatureTransformation",
     "GeometryMonitor",
     "HardNegativeRefresh",
     "HardestNegatives",
     "HardnessWeighting",
     "ImportanceWeights",
+    "InvariancePropagation",
     "LastCheckpoint",
     "MemoryBank",
     "MemoryQueue",
@@ -53,7 +59,9 @@ __all__ = [
     "OnlineLinearProbe",
     "PrototypeMemory",
     "Reembed",
+    "SelecMix",
     "StageClusters",
+    "Subclasses",
     "TeacherEmbedding",
     "TemperatureSchedule",
     "WholeFiles",

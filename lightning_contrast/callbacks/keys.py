@@ -7,6 +7,9 @@ import torch
 from lightning_contrast.contrast import Candidates, Contrast
 from lightning_contrast.contrast.exchange import all_sizes, gather_rows, world_size
 
+STORED = "stored"
+"""Payload of a block whose embeddings were changed for a step: what memories store in their place, prepared."""
+
 
 def gathered_keys(contrast: Contrast, pl_module: Any) -> Candidates:
     """The first block of candidates, flat ``[M, ...]``, the same rows in the same order on every process.
@@ -16,6 +19,9 @@ def gathered_keys(contrast: Contrast, pl_module: Any) -> Candidates:
         pl_module: the module, which knows how rows were exchanged.
     """
     block = contrast.candidates[0]
+    if STORED in block.payload:
+        rest = {key: value for key, value in block.payload.items() if key != STORED}
+        block = block.replace(z=block.payload[STORED], payload=rest)
     # Private keys travel only with their anchors, so a row-wise objective leaves them where they are.
     exchanged = pl_module.exchange != "none" and contrast.exchange == "none"
     travelled = exchanged and (block.where == "batch" or pl_module.objective.reduction == "batch")

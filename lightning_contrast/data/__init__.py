@@ -4,6 +4,7 @@ import lightning_contrast.lightning_imports  # noqa: F401
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler
+from lightning_contrast.data.coloured import ColouredDataModule
 from lightning_contrast.data.community_batches import CommunityBatchSampler
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.digits import DigitsDataModule
@@ -16,8 +17,11 @@ from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.low_resolution import LowResolution
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
 from lightning_contrast.data.mined import MinedBatchSampler
+from lightning_contrast.data.multi_crop import MultiCrop
 from lightning_contrast.data.neighbour_batches import NeighbourBatchSampler
+from lightning_contrast.data.noise_path import NoisePath
 from lightning_contrast.data.package_search import PackageSearchDataModule
+from lightning_contrast.data.places import PlacesDataModule, Visits
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import TensorImages
@@ -25,6 +29,7 @@ from lightning_contrast.data.token_pairs import TokenPairs
 
 __all__ = [
     "BindingBatchSampler",
+    "ColouredDataModule",
     "CommunityBatchSampler",
     "ContrastiveDataset",
     "DigitsDataModule",
@@ -37,13 +42,17 @@ __all__ = [
     "LowResolution",
     "MPerClassBatchSampler",
     "MinedBatchSampler",
+    "MultiCrop",
     "NeighbourBatchSampler",
+    "NoisePath",
     "PackageSearchDataModule",
+    "PlacesDataModule",
     "PseudoLabelBatchSampler",
     "ResumableLoader",
     "ShuffledBatchSampler",
     "TensorImages",
     "TokenPairs",
+    "Visits",
     "check_batch",
     "make_resumable",
 ]

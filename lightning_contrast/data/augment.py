@@ -144,7 +144,7 @@ class ImageAugmentation(nn.Module):
             index = index[torch.arange(len(index), device=index.device) // self.chunk * self.chunk]
         numbers = counter_uniform(index.to(images.device), _NUMBERS, seed=self.seed, epoch=epoch, view=view)
         draw = list(numbers.unbind(1))
-        out = self._geometry(as_float(images), draw[:7])
+        out = self._geometry(as_float(images), draw[:7], *self.crop(view))
         out = self._color(out, draw[7:13])
         if self.solarize:
             inverted = torch.where(out > 0.5, 1 - out, out)
@@ -154,10 +154,16 @@ class ImageAugmentation(nn.Module):
             out = self._erase(out, draw[14:19])
         return out.contiguous(memory_format=torch.channels_last) if self.channels_last else out
 
-    def _geometry(self, images: Tensor, u: list[Tensor]) -> Tensor:
+    def crop(self, view: int) -> tuple[tuple[int, int] | None, tuple[float, float]]:
+        """Size in pixels and share of the area of the crops of a view; for subclasses whose views differ."""
+        return self.size, self.scale
+
+    def _geometry(
+        self, images: Tensor, u: list[Tensor], size: tuple[int, int] | None, scale: tuple[float, float]
+    ) -> Tensor:
         h, w = images.shape[-2:]
-        size = self.size or (h, w)
-        box = _random_box(u[:4], h, w, self.scale, self.ratio)
+        size = size or (h, w)
+        box = _random_box(u[:4], h, w, scale, self.ratio)
         flip = u[4] < self.flip
         taps = None
         if self.blur:

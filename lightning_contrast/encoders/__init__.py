@@ -5,6 +5,7 @@ from lightning_contrast.encoders.encoder import Encoder, EncoderLike, ModuleEnco
 from lightning_contrast.encoders.frozen import Frozen
 from lightning_contrast.encoders.mlp import MLPEncoder
 from lightning_contrast.encoders.momentum import Momentum
+from lightning_contrast.encoders.noise_conditioned import NoiseConditioned
 from lightning_contrast.encoders.precomputed import Precomputed
 from lightning_contrast.encoders.scattering import Scattering, ScatteringCNN
 from lightning_contrast.encoders.small_cnn import SmallCNN
@@ -21,6 +22,7 @@ __all__ = [
     "MLPEncoder",
     "ModuleEncoder",
     "Momentum",
+    "NoiseConditioned",
     "Precomputed",
     "Scattering",
     "ScatteringCNN",

@@ -9,6 +9,7 @@ from lightning_contrast.objectives.byol import BYOL
 from lightning_contrast.objectives.cacr import CACR
 from lightning_contrast.objectives.category_queries import CategoryQueries
 from lightning_contrast.objectives.circle import Circle
+from lightning_contrast.objectives.classification import Classification
 from lightning_contrast.objectives.cmim import CMIM
 from lightning_contrast.objectives.contrastive import Contrastive
 from lightning_contrast.objectives.csr import CSR
@@ -17,12 +18,15 @@ from lightning_contrast.objectives.debiased import Debiased
 from lightning_contrast.objectives.decoupled_uniformity import DecoupledUniformity
 from lightning_contrast.objectives.diht import HNNCE
 from lightning_contrast.objectives.dino import DINO
+from lightning_contrast.objectives.gemini import Gemini
+from lightning_contrast.objectives.generalized_supcon import GeneralizedSupCon
 from lightning_contrast.objectives.gml import GML
 from lightning_contrast.objectives.groco import GroCo
 from lightning_contrast.objectives.hcl import HCL
 from lightning_contrast.objectives.hydra import Hydra
 from lightning_contrast.objectives.i_con import ICon
 from lightning_contrast.objectives.infonce import InfoNCE
+from lightning_contrast.objectives.inv_p import InvP
 from lightning_contrast.objectives.isogclr import ISogCLR
 from lightning_contrast.objectives.kernel_infonce import KernelInfoNCE
 from lightning_contrast.objectives.macl import MACL
@@ -42,7 +46,9 @@ from lightning_contrast.objectives.poly_view import PolyView
 from lightning_contrast.objectives.proxy_anchor import ProxyAnchor
 from lightning_contrast.objectives.regression import Regression
 from lightning_contrast.objectives.rince import RINCE
+from lightning_contrast.objectives.rrcm import RRCM
 from lightning_contrast.objectives.saunshi import Saunshi
+from lightning_contrast.objectives.sbcl import SBCL
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
 from lightning_contrast.objectives.simsiam import SimSiam
@@ -76,19 +82,25 @@ __all__ = [
     "NNCLR",
     "PCLSR",
     "RINCE",
+    "RRCM",
+    "SBCL",
     "AlignUniform",
     "ArcFace",
     "BarlowTwins",
     "CategoryQueries",
     "Circle",
+    "Classification",
     "Contrastive",
     "Debiased",
     "DecoupledUniformity",
+    "Gemini",
+    "GeneralizedSupCon",
     "GroCo",
     "Hydra",
     "ICon",
     "ISogCLR",
     "InfoNCE",
+    "InvP",
     "KernelInfoNCE",
     "MVInfoNCE",
     "Matryoshka",

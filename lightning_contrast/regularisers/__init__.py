@@ -1,5 +1,6 @@
 """Terms of embeddings that are added beside the contrastive loss."""
 
+from lightning_contrast.regularisers.beside import Beside
 from lightning_contrast.regularisers.care import CARE
 from lightning_contrast.regularisers.conr import ConR
 from lightning_contrast.regularisers.dispersive import Dispersive
@@ -8,4 +9,4 @@ from lightning_contrast.regularisers.regulariser import Regulariser
 from lightning_contrast.regularisers.rotation_pretext import RotationPretext
 from lightning_contrast.regularisers.ucf import UCF
 
-__all__ = ["CARE", "UCF", "ConR", "Dispersive", "Regularised", "Regulariser", "RotationPretext"]
+__all__ = ["CARE", "UCF", "Beside", "ConR", "Dispersive", "Regularised", "Regulariser", "RotationPretext"]

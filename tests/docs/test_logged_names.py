@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning_contrast import ContrastiveModule, callbacks
 from lightning_contrast.data import DigitsDataModule, NeighbourBatchSampler
 from lightning_contrast.encoders import MLPEncoder, Momentum
-from lightning_contrast.objectives import BECLR, InfoNCE
+from lightning_contrast.objectives import BECLR, SBCL, Classification, InfoNCE, InvP
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "logged_names.md").read_text(encoding="utf-8")
@@ -71,18 +71,30 @@ def test_a_run_logs_the_listed_names(tmp_path: Path) -> None:
     assert found - {"epoch", "step", ""} == LISTED
 
 
-# Callbacks of one objective, which cannot be in a run with another.
-OF_ONE_OBJECTIVE = {"ClusteredMemory": lambda: callbacks.ClusteredMemory(2, scale=4, k=1)}
+# Callbacks of one objective, which cannot be in a run with another, and what must stand before them.
+OF_ONE_OBJECTIVE = {
+    "ClusteredMemory": lambda: (BECLR(), [callbacks.ClusteredMemory(2, scale=4, k=1)]),
+    "FeatureTransformation": lambda: (InfoNCE(), [callbacks.MemoryQueue(64), callbacks.FeatureTransformation()]),
+    "InvariancePropagation": lambda: (InvP(), [callbacks.MemoryBank(), callbacks.InvariancePropagation(background=8)]),
+    "SelecMix": lambda: (Classification(10), [callbacks.SelecMix()]),
+    "Subclasses": lambda: (SBCL(), [callbacks.Subclasses(start=0)]),
+}
 
 
 def with_its_objective() -> set[str]:
-    trainer = pl.Trainer(
-        max_steps=1, accelerator="cpu", num_sanity_val_steps=0, limit_val_batches=0, enable_progress_bar=False,
-        enable_model_summary=False, logger=False, callbacks=[make() for make in OF_ONE_OBJECTIVE.values()],
-        enable_checkpointing=False,
-    )  # fmt: skip
-    trainer.fit(ContrastiveModule(MLPEncoder([16], 8), BECLR()), DigitsDataModule(batch_size=32))
-    return set(trainer.callback_metrics)
+    found: set[str] = set()
+    for name, make in OF_ONE_OBJECTIVE.items():
+        objective, parts = make()
+        trainer = pl.Trainer(
+            max_epochs=2, limit_train_batches=2, accelerator="cpu", num_sanity_val_steps=0, limit_val_batches=0,
+            enable_progress_bar=False, enable_model_summary=False, logger=False, callbacks=parts, log_every_n_steps=1,
+            enable_checkpointing=False,
+        )  # fmt: skip
+        keys = Momentum() if name == "FeatureTransformation" else None
+        module = ContrastiveModule(MLPEncoder([16], 8), objective, key_encoder=keys)
+        trainer.fit(module, DigitsDataModule(batch_size=32))
+        found |= set(trainer.callback_metrics)
+    return found
 
 
 def test_every_callback_that_logs_is_in_that_run() -> None:

@@ -13,6 +13,7 @@ from lightning_contrast.cli.recipes import FOLDER, methods
 from lightning_contrast.cli.trainer import ContrastiveCLI
 from lightning_contrast.modules import contrastive
 from tests.data.packages import write_sample
+from tests.data.test_sources import write_small
 from tests.modules.test_contrastive import weights
 
 TESTS = Path(__file__).parent.parent
@@ -31,12 +32,15 @@ QUICK = [
     "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]  # fmt: skip
+FASHION = ["--data.root={fashion}", "--data.val_size=10", "--data.batch_size=20", "--model.encoder.widths=[4, 8]"]
 # By the data of the recipe: real ones that are always at hand in their stead.
 SMALL = {
     "FashionMNISTDataModule": [
         "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
     ],
     "DigitsDataModule": ["--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]"],
+    "PlacesDataModule": FASHION,
+    "ColouredDataModule": FASHION,
     "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
 }  # fmt: skip
 
@@ -46,6 +50,8 @@ ALSO = {
     "care": ["--data.n_views=4"],
     "scatsimclr": ["--data.n_views=3", "--data.augmentation=RotatedViews"],
     "pcl-sr": ["--data.augmentation=LowResolution"],
+    "multi-crop": ["--data.n_views=4", "--data.augmentation=MultiCrop", "--data.augmentation.small_size=8"],
+    "rrcm": ["--data.n_views=4", "--data.augmentation=NoisePath", "--model.encoder.channels=1"],
 }
 
 
@@ -75,7 +81,13 @@ def quick(slug, folder, *more):
     data = read_arguments([f"--config={slug}"]).config["data"]
     name = data["class_path"].rpartition(".")[2]
     assert name in SMALL, f"say in SMALL how a recipe on {name} is run in a second"
-    small = [word.format(packages=write_sample(folder / "packages")) if "{" in word else word for word in SMALL[name]]
+    made = {"packages": write_sample, "fashion": write_small}
+    small = [
+        word.format(**{key: make(folder / key) for key, make in made.items()}) if "{" in word else word
+        for word in SMALL[name]
+    ]
+    if slug == "rrcm":  # its encoder is within another
+        small = [word.replace("model.encoder.widths", "model.encoder.encoder.widths") for word in small]
     settings = data.get("init_args", {})
     kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs") if key in settings]
     return [f"--config={slug}", *small, *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
@@ -87,7 +99,8 @@ def test_two_steps(slug, tmp_path):
     before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()}
     cli.trainer.fit(cli.model, cli.datamodule)
     assert cli.trainer.global_step == 2
-    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.trainer.train_dataloader.batch_sampler)
+    data = (cli.datamodule, cli.datamodule.augmentation) if hasattr(cli.datamodule, "augmentation") else ()
+    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.trainer.train_dataloader.batch_sampler, *data)
     used = {type(part).__name__ for part in parts}
     assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
