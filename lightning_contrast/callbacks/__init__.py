@@ -27,6 +27,7 @@ from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.callbacks.stage_clusters import StageClusters
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
+from lightning_contrast.callbacks.train_teacher import TrainTeacher
 from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
@@ -56,5 +57,6 @@ __all__ = [
     "StageClusters",
     "TeacherEmbedding",
     "TemperatureSchedule",
+    "TrainTeacher",
     "WholeFiles",
 ]

@@ -9,6 +9,7 @@ from lightning_contrast.objectives.cacr import CACR
 from lightning_contrast.objectives.circle import Circle
 from lightning_contrast.objectives.cmim import CMIM
 from lightning_contrast.objectives.contrastive import Contrastive
+from lightning_contrast.objectives.crd import CRD
 from lightning_contrast.objectives.dcl import DCL, DCLW
 from lightning_contrast.objectives.debiased import Debiased
 from lightning_contrast.objectives.decoupled_uniformity import DecoupledUniformity
@@ -39,6 +40,7 @@ from lightning_contrast.objectives.rince import RINCE
 from lightning_contrast.objectives.saunshi import Saunshi
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
+from lightning_contrast.objectives.similarity_distillation import SimilarityDistillation
 from lightning_contrast.objectives.simsiam import SimSiam
 from lightning_contrast.objectives.space_engage import SpaceEngage
 from lightning_contrast.objectives.spectral import Spectral
@@ -55,6 +57,7 @@ __all__ = [
     "BYOL",
     "CACR",
     "CMIM",
+    "CRD",
     "DCL",
     "DCLW",
     "DINO",
@@ -93,6 +96,7 @@ __all__ = [
     "Saunshi",
     "SepCLR",
     "SigLIP",
+    "SimilarityDistillation",
     "SimSiam",
     "SpaceEngage",
     "Spectral",

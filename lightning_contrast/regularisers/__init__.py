@@ -2,9 +2,20 @@
 
 from lightning_contrast.regularisers.care import CARE
 from lightning_contrast.regularisers.conr import ConR
+from lightning_contrast.regularisers.cross_entropy import CrossEntropy
 from lightning_contrast.regularisers.dispersive import Dispersive
 from lightning_contrast.regularisers.regularised import Regularised
 from lightning_contrast.regularisers.regulariser import Regulariser
+from lightning_contrast.regularisers.transport_matching import TransportMatching
 from lightning_contrast.regularisers.ucf import UCF
 
-__all__ = ["CARE", "UCF", "ConR", "Dispersive", "Regularised", "Regulariser"]
+__all__ = [
+    "CARE",
+    "UCF",
+    "ConR",
+    "CrossEntropy",
+    "Dispersive",
+    "Regularised",
+    "Regulariser",
+    "TransportMatching",
+]

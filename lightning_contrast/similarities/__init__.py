@@ -4,6 +4,7 @@ from lightning_contrast.contrast import Cosine, Dot, Similarity
 from lightning_contrast.similarities.ball import BallDot
 from lightning_contrast.similarities.bilinear import Bilinear
 from lightning_contrast.similarities.distance import NegativeDistance, NegativeSquaredDistance
+from lightning_contrast.similarities.lipschitz import LipschitzBilinear
 from lightning_contrast.similarities.power_distance import PowerDistance
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Bilinear",
     "Cosine",
     "Dot",
+    "LipschitzBilinear",
     "NegativeDistance",
     "NegativeSquaredDistance",
     "PowerDistance",
