@@ -1,6 +1,7 @@
 """The batch contract, views, samplers and DataModules."""
 
 import lightning_contrast.lightning_imports  # noqa: F401
+from lightning_contrast.data.altered import Altered, Forgeries, PastedDigits
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler
@@ -24,6 +25,7 @@ from lightning_contrast.data.tensor_images import TensorImages
 from lightning_contrast.data.token_pairs import TokenPairs
 
 __all__ = [
+    "Altered",
     "BindingBatchSampler",
     "CommunityBatchSampler",
     "ContrastiveDataset",
@@ -31,6 +33,7 @@ __all__ = [
     "DistinctBatchSampler",
     "ExactResume",
     "FashionMNISTDataModule",
+    "Forgeries",
     "ImageAugmentation",
     "ImageDataModule",
     "ImageFolderDataModule",
@@ -39,6 +42,7 @@ __all__ = [
     "MinedBatchSampler",
     "NeighbourBatchSampler",
     "PackageSearchDataModule",
+    "PastedDigits",
     "PseudoLabelBatchSampler",
     "ResumableLoader",
     "ShuffledBatchSampler",

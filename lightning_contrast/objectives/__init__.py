@@ -15,6 +15,7 @@ from lightning_contrast.objectives.debiased import Debiased
 from lightning_contrast.objectives.decoupled_uniformity import DecoupledUniformity
 from lightning_contrast.objectives.diht import HNNCE
 from lightning_contrast.objectives.dino import DINO
+from lightning_contrast.objectives.disentangled import Disentangled
 from lightning_contrast.objectives.gml import GML
 from lightning_contrast.objectives.groco import GroCo
 from lightning_contrast.objectives.hcl import HCL
@@ -61,6 +62,7 @@ __all__ = [
     "DCL",
     "DCLW",
     "DINO",
+    "Disentangled",
     "GML",
     "HCL",
     "HNNCE",

@@ -43,7 +43,13 @@ SMALL = {
 
 
 # What a recipe cannot do without, where the small data above take it away.
-ALSO = {"care": ["--data.n_views=4"], "pcl-sr": ["--data.augmentation=LowResolution"]}
+ALSO = {
+    "care": ["--data.n_views=4"],
+    "pcl-sr": ["--data.augmentation=LowResolution"],
+    "pixpro": ["--data.augmentation=ImageAugmentation", "--data.augmentation.boxes=true"],
+    "sepclr": ["--data.augmentation=PastedDigits"],
+    "ucf": ["--data.augmentation=Forgeries"],
+}
 
 
 @pytest.mark.parametrize("method", methods(), ids=lambda m: m.slug)
