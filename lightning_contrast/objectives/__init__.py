@@ -39,6 +39,7 @@ from lightning_contrast.objectives.proxy_anchor import ProxyAnchor
 from lightning_contrast.objectives.regression import Regression
 from lightning_contrast.objectives.rince import RINCE
 from lightning_contrast.objectives.saunshi import Saunshi
+from lightning_contrast.objectives.sep_vae import SepVAE
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
 from lightning_contrast.objectives.similarity_distillation import SimilarityDistillation
@@ -97,6 +98,7 @@ __all__ = [
     "Regression",
     "Saunshi",
     "SepCLR",
+    "SepVAE",
     "SigLIP",
     "SimilarityDistillation",
     "SimSiam",

@@ -47,9 +47,11 @@ ALSO = {
     "care": ["--data.n_views=4"],
     "pcl-sr": ["--data.augmentation=LowResolution"],
     "pixpro": ["--data.augmentation=ImageAugmentation", "--data.augmentation.boxes=true"],
+    "sep-vae": ["--data.augmentation=PastedDigits", "--data.augmentation.mean=[0]", "--data.augmentation.std=[1]",
+                "--data.augmentation.blur=0", "--data.augmentation.color=0", "--model.objective.pixels=196"],
     "sepclr": ["--data.augmentation=PastedDigits"],
     "ucf": ["--data.augmentation=Forgeries"],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("method", methods(), ids=lambda m: m.slug)
