@@ -32,7 +32,9 @@ class TrainTeacher(ContrastCallback):
         ValueError: for values out of range; at set-up without ``key_encoder=Frozen(encoder=...)`` or such data.
     """
 
-    def __init__(self, steps: int = 400, classes: int = 10, batch_size: int = 128, lr: float = 0.001, seed: int = 0) -> None:
+    def __init__(
+        self, steps: int = 400, classes: int = 10, batch_size: int = 128, lr: float = 0.001, seed: int = 0
+    ) -> None:
         if min(steps, batch_size) < 1 or classes < 2 or not 0 < lr < float("inf"):
             raise ValueError(
                 f"steps={steps}, classes={classes}, batch_size={batch_size}, lr={lr}: must be >= 1, >= 2, >= 1 and > 0."

@@ -64,7 +64,6 @@ class AlternatingModule(ManualModule):
                 p.grad = g
             optimizer.step()
             optimizer.zero_grad()
-        self.log("train/opponent_loss", theirs.detach())
 
     def configure_optimizers(self) -> Any:
         """The first player's optimizer and schedule, and the opponent's optimizer."""

@@ -16,7 +16,7 @@ class MinNormModule(ManualModule):
 
     Where both have a gradient it is ``a g1 + (1 - a) g2`` with ``a`` from
     :func:`~lightning_contrast.functional.min_norm.min_norm_share` of all those parameters together; what only one of them
-    trains (a classifier) follows that one. Logs ``train/share``, ``a``.
+    trains (a classifier) follows that one.
 
     Args:
         *args: as for ``ContrastiveModule``.
@@ -44,5 +44,4 @@ class MinNormModule(ManualModule):
         combined: list[Tensor | None] = []
         for a, b in zip(one, two, strict=True):
             combined.append(a if b is None else b if a is None else share.to(a.dtype) * a + (1 - share.to(a.dtype)) * b)
-        self.log("train/share", share)
         self.step(parameters, combined)

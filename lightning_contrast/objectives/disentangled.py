@@ -56,13 +56,18 @@ class Disentangled(Objective):
     def _halves(self, block: Candidates) -> Candidates:
         if block.first.shape[-1] % 2:
             raise ValueError(f"Disentangled halves embeddings, but their width is {block.first.shape[-1]}.")
-        common, specific = block.first.chunk(2, -1)
+        z = block.first if block.first.element_size() >= 4 else block.first.float()
+        common, specific = z.chunk(2, -1)
         parts = [(self.common(common), self.label), (self.specific(specific), self.kind)]
         losses = [self._loss(logits, block.get(key), key) for logits, key in parts]
         return block.replace(z=common).attach(specific=specific, loss=losses[0] + self.weight * losses[1])
 
     def _loss(self, logits: Tensor, label: Tensor, key: str) -> Tensor:
-        if label.device.type == "cpu" and len(label) and not 0 <= int(label.min()) <= int(label.max()) < logits.shape[1]:
+        if (
+            label.device.type == "cpu"
+            and len(label)
+            and not 0 <= int(label.min()) <= int(label.max()) < logits.shape[1]
+        ):
             raise ValueError(
                 f"Disentangled: {key!r} goes from {int(label.min())} to {int(label.max())}, but there are {logits.shape[1]}."
             )

@@ -163,9 +163,7 @@ class PixPro(PixContrast):
 
     needs = frozenset()
 
-    def __init__(
-        self, threshold: float = 0.7, similarity: Similarity | None = None, grid: int | None = None
-    ) -> None:
+    def __init__(self, threshold: float = 0.7, similarity: Similarity | None = None, grid: int | None = None) -> None:
         super().__init__(1.0, threshold, similarity, grid)
 
     def prepare(self, contrast: Contrast) -> Contrast:

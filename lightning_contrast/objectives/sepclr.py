@@ -89,7 +89,9 @@ class SepCLR(Objective):
     def _split(self, block: Candidates) -> Candidates:
         z, width = block.first, self.width or 0
         if z.shape[-1] <= width:
-            raise ValueError(f"SepCLR(width={width}): embeddings of width {z.shape[-1]} leave nothing for the common code.")
+            raise ValueError(
+                f"SepCLR(width={width}): embeddings of width {z.shape[-1]} leave nothing for the common code."
+            )
         return block.replace(z=(z[..., :-width], z[..., -width:]))
 
     def rows(self, scores: Scores) -> Tensor:

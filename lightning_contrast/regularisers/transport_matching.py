@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -54,7 +53,9 @@ class TransportMatching(Regulariser):
     def __init__(self, weight: float = 0.05, epsilon: float = 0.1, iterations: int = 20) -> None:
         super().__init__(weight)
         if not epsilon > 0 or iterations < 1:
-            raise ValueError(f"epsilon={epsilon}, iterations={iterations}: need epsilon > 0 (0.1), iterations >= 1 (20).")
+            raise ValueError(
+                f"epsilon={epsilon}, iterations={iterations}: need epsilon > 0 (0.1), iterations >= 1 (20)."
+            )
         self.epsilon, self.iterations = epsilon, iterations
 
     def term(self, contrast: Contrast) -> Tensor:

@@ -11,6 +11,7 @@ from lightning_contrast.contrast import Contrast
 from lightning_contrast.objectives import (
     CACR,
     CMIM,
+    CRD,
     GML,
     HNNCE,
     MACL,
@@ -19,6 +20,7 @@ from lightning_contrast.objectives import (
     MVDHEL,
     AlignUniform,
     DecoupledUniformity,
+    Disentangled,
     GroCo,
     ICon,
     ISogCLR,
@@ -29,11 +31,12 @@ from lightning_contrast.objectives import (
     PolyView,
     Saunshi,
     SepCLR,
+    SimilarityDistillation,
     SupReMix,
     ZLoss,
     pixel_contrast,
 )
-from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive
+from lightning_contrast.regularisers import CARE, UCF, ConR, CrossEntropy, Dispersive, TransportMatching
 from lightning_contrast.targets import SameLabel
 from lightning_contrast.temperatures import Learnable
 
@@ -107,6 +110,13 @@ class Case:
     partial: bool = False  # part of the embeddings is detached on purpose
 
 
+def knowing(objective: nn.Module, **layers: nn.Module) -> nn.Module:
+    """With layers that know their widths."""
+    for name, layer in layers.items():
+        setattr(objective, name, layer)
+    return objective
+
+
 def centred() -> nn.Module:
     objective = MSC(WIDTH, angular=0.7)
     objective.similarity.set_centre(torch.arange(8.0).reshape(2, 4).sub(2))
@@ -162,6 +172,14 @@ CASES: dict[str, Case] = {
     "dispersive-cosine": Case(lambda: Dispersive(kind="cosine"), two()),
     "dispersive-hinge": Case(lambda: Dispersive(kind="hinge", per_dimension=True, diagonal=False), one()),
     "dispersive-covariance": Case(lambda: Dispersive(kind="covariance"), one()),
+    "crd": Case(lambda: CRD(0.5), pairs()),
+    "crd-samples": Case(lambda: CRD(0.5, samples=30, symmetric=True), pairs()),
+    "similarity-distillation": Case(lambda: SimilarityDistillation(0.5, 0.3), pairs(), partial=True),
+    "wcord-sets": Case(TransportMatching, pairs(), partial=True),
+    "cross-entropy": Case(lambda: knowing(CrossEntropy(2), linear=nn.Linear(WIDTH, 2)), two("label")),
+    "disentangled": Case(
+        lambda: knowing(Disentangled(2, 3), common=nn.Linear(2, 2), specific=nn.Linear(2, 3)), two("label", "method")
+    ),
     "ucf": Case(UCF, one("label", "method", "specific")),
 }
 """By slug, with the variant behind it."""
