@@ -127,7 +127,7 @@ def test_two_processes(tmp_path, build, keys):
     [
         ({"gradient_clip_val": 1.0}, "gradient clipping"),
         ({"accumulate_grad_batches": 2}, "gradient accumulation"),
-        ({"precision": "16-mixed"}, "without the scaler"),
+        ({"precision": "16-true"}, "without the scaler"),
     ],
 )
 def test_what_does_not_hold_is_refused_at_set_up(options, message, monkeypatch):
