@@ -35,6 +35,7 @@ from lightning_contrast.objectives import (
     CACR,
     CMIM,
     CSR,
+    CRD,
     DCL,
     DCLW,
     GML,
@@ -65,6 +66,9 @@ from lightning_contrast.objectives import (
     PolyView,
     Saunshi,
     SepCLR,
+    SepVAE,
+    SigLIP,
+    SimilarityDistillation,
     SimSiam,
     SpaceEngage,
     Spectral,
@@ -76,7 +80,8 @@ from lightning_contrast.objectives import (
     pixel_contrast,
 )
 from lightning_contrast.objectives.inv_p import parts
-from lightning_contrast.regularisers import CARE, UCF, Beside, ConR, Dispersive, Regularised, RotationPretext
+from lightning_contrast.regularisers import CARE, UCF, Beside, ConR, Dispersive, Regularised, RotationPretext, TransportMatching
+from lightning_contrast.similarities import LipschitzBilinear
 from lightning_contrast.targets import SameLabel
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 from lightning_contrast.transforms import NonNegative
@@ -427,6 +432,33 @@ def factorised(z: Tensor) -> Tensor:
 
 BANK = unit(torch.randn(9, D, generator=torch.Generator().manual_seed(11), dtype=torch.float64))
 PROTOTYPES = torch.randn(3, D, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+def written_crd(z: Tensor, samples: int) -> Tensor:
+    """h = e^l / (e^l + M / N) of all pairs."""
+    e = (unit(z[0]) @ unit(z[1]).mT / TAU).exp()
+    h = e / (e + (N - 1) / samples)
+    return -torch.where(off(N), 1 - h, h).log().sum(1).mean()
+
+
+def vae() -> SepVAE:
+    torch.manual_seed(0)
+    objective = SepVAE(D, 2, 1, 3, kappa=0.0, gamma=0.0, background_variance=0.1)
+    objective.codes = torch.nn.Linear(D, 6)
+    return objective.double().eval()
+
+
+def contrastive_analysis(z: Tensor) -> Tensor:
+    """Reconstruction, and the divergence of each code from its prior."""
+    net, x = vae(), z[1].sigmoid().detach()
+    mean, log = net.codes(z[0]).chunk(2, 1)
+    target = (LABEL > 0).double()[:, None]
+    prior = torch.where(target > 0, 1.0, torch.tensor([[1.0, 1.0, 0.1]]).double())
+    prior[:, :2] = 1.0
+    posterior = torch.distributions.Normal(mean, (log / 2).exp())
+    kl = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(torch.zeros_like(mean), prior.sqrt()))
+    shown = net.decoder(mean * torch.cat([torch.ones(N, 2), target], 1)).sigmoid()
+    return (kl.sum(1) - (x * shown.log() + (1 - x) * (1 - shown).log()).sum(1)).mean()
 
 
 @dataclass(frozen=True)
@@ -834,6 +866,37 @@ TABLE = [
         "no small views",
         lambda z: crops_of(MultiCrop(seed=2), z),
         lambda z: crops_of(ImageAugmentation(seed=2), z),
+    R(
+        "wcord",
+        "no Lipschitz constraint, l2 = 0",
+        lambda z: Regularised(CRD(TAU, samples=1), [TransportMatching(0.0)]).double()(pairs(z)),
+        lambda z: written_crd(z, 1),
+    ),
+    R(
+        "wcord",
+        "critic as it starts, l2 = 0",
+        lambda z: Regularised(CRD(TAU, samples=9, similarity=LipschitzBilinear(D)), [TransportMatching(0.0)])(pairs(z)),
+        lambda z: CRD(TAU, samples=9)(pairs(z)),
+    ),
+    R("crd", "M = N", lambda z: CRD(TAU, samples=N - 1)(pairs(z)), lambda z: SigLIP(TAU, 0.0)(pairs(z))),
+    R(
+        "similarity-distillation",
+        "student = teacher, equal temperatures",
+        lambda z: SimilarityDistillation(TAU, TAU)(pairs(torch.stack([z[0], z[0]]))).detach() + 0 * z.sum(),
+        0.0,
+    ),
+    R(
+        "similarity-distillation",
+        "teacher's temperature 0",
+        lambda z: SimilarityDistillation(TAU, 1e-3)(pairs(z)),
+        infonce,
+        "->",
+    ),
+    R(
+        "sep-vae",
+        "gamma = kappa = 0",
+        lambda z: vae()(pairs(torch.stack([z[0], z[1].sigmoid().detach()]), label=LABEL)),
+        contrastive_analysis,
     ),
     R("macl", "alpha = 0, no reweighting", lambda z: MACL(TAU, 0.0, reweight=False)(views(z)), nt_xent),
     R(

@@ -31,6 +31,7 @@ from lightning_contrast.callbacks.stage_clusters import StageClusters
 from lightning_contrast.callbacks.subclasses import Subclasses
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
+from lightning_contrast.callbacks.train_teacher import TrainTeacher
 from lightning_contrast.callbacks.whole_files import WholeFiles
 
 __all__ = [
@@ -64,5 +65,6 @@ __all__ = [
     "Subclasses",
     "TeacherEmbedding",
     "TemperatureSchedule",
+    "TrainTeacher",
     "WholeFiles",
 ]

@@ -118,6 +118,8 @@ def _merged(old: Any, new: Any, key: str = "") -> Any:
     if not isinstance(old, dict) or not isinstance(new, dict):
         same = isinstance(old, dict) and isinstance(new, str) and _same_class(old.get("class_path"), new)
         return old if same else new
+    if key == "model" and "class_path" in new and "class_path" not in old:
+        old = {"init_args": old}
     if "class_path" in new and "class_path" in old and not _same_class(old["class_path"], new["class_path"]):
         if key != "model":
             return new

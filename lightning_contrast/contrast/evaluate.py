@@ -28,7 +28,8 @@ class Result:
     """What an objective made of a contrast.
 
     ``loss`` is this rank's share: its average over ranks is the mean over all anchors. ``anchors`` counts, over ranks,
-    those that had what the objective needs, ``left_out`` the others. ``figures`` are per-anchor, detached.
+    those that had what the objective needs, ``left_out`` the others. ``figures`` are per-anchor, detached. ``parts`` are
+    the losses that ``loss`` is the sum of, where it is one.
     """
 
     loss: Tensor
@@ -36,6 +37,7 @@ class Result:
     left_out: Tensor
     contrast: Contrast
     figures: dict[str, Tensor] = field(default_factory=dict)
+    parts: tuple[Tensor, ...] = ()
 
 
 def evaluate(contrast: Contrast, rows: Rows, **how: Any) -> Result:

@@ -1,6 +1,7 @@
 """The batch contract, views, samplers and DataModules."""
 
 import lightning_contrast.lightning_imports  # noqa: F401
+from lightning_contrast.data.altered import Altered, Forgeries, PastedDigits
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler
@@ -28,6 +29,7 @@ from lightning_contrast.data.tensor_images import TensorImages
 from lightning_contrast.data.token_pairs import TokenPairs
 
 __all__ = [
+    "Altered",
     "BindingBatchSampler",
     "ColouredDataModule",
     "CommunityBatchSampler",
@@ -36,6 +38,7 @@ __all__ = [
     "DistinctBatchSampler",
     "ExactResume",
     "FashionMNISTDataModule",
+    "Forgeries",
     "ImageAugmentation",
     "ImageDataModule",
     "ImageFolderDataModule",
@@ -46,6 +49,7 @@ __all__ = [
     "NeighbourBatchSampler",
     "NoisePath",
     "PackageSearchDataModule",
+    "PastedDigits",
     "PlacesDataModule",
     "PseudoLabelBatchSampler",
     "ResumableLoader",

@@ -48,6 +48,8 @@ class ImageAugmentation(nn.Module):
         channels_last: Whether the result is in channels-last memory order (faster convolutions on CPUs and
             GPUs).
         seed: Seed of all numbers.
+        boxes: Whether batches say which part of the image each view shows, as ``box`` ``[N, V, 5]``: top, left,
+            height, width in pixels of the image, and 1 where it is mirrored.
         shared_from: Views of this number and above share their numbers within a chunk, as CARE wants it; None:
             no view does.
         chunk: Consecutive rows of a batch that share them, >= 1.
@@ -86,6 +88,7 @@ class ImageAugmentation(nn.Module):
         std: Sequence[float] | None = None,
         channels_last: bool = True,
         seed: int = 0,
+        boxes: bool = False,
         shared_from: int | None = None,
         chunk: int = 16,
     ) -> None:
@@ -115,13 +118,33 @@ class ImageAugmentation(nn.Module):
         self.color, self.grey = color, grey
         self.blur, self.blur_sigma, self.blur_taps = blur, blur_sigma, blur_taps
         self.solarize, self.erase, self.erase_scale = solarize, erase, erase_scale
-        self.channels_last, self.seed = channels_last, seed
+        self.channels_last, self.seed, self.boxes = channels_last, seed, boxes
         self.normalize = Normalize(mean or (0.5,), std or (0.5,))
         self.default_normalize = mean is None and std is None
 
     def views(self, images: Tensor, index: Tensor, epoch: int, count: int = 2) -> list[Tensor]:
         """`count` views of every image: a list of float32 ``[N, C, *size]``."""
         return [self(images, index, epoch=epoch, view=view) for view in range(count)]
+
+    @torch.no_grad()
+    def payload(self, images: Tensor, index: Tensor, epoch: int, count: int = 2) -> dict[str, Tensor]:
+        """What the batch is told of these views besides: ``box``, if asked for."""
+        if not self.boxes:
+            return {}
+        h, w = images.shape[-2:]
+        known = []
+        for view in range(count):
+            draw = self._draw(images, index, epoch, view)
+            mirrored = (draw[4] < self.flip).float()
+            known.append(torch.stack([*_random_box(draw[:4], h, w, self.scale, self.ratio), mirrored], 1))
+        return {"box": torch.stack(known, 1)}
+
+    def _draw(self, images: Tensor, index: Tensor, epoch: int, view: int) -> list[Tensor]:
+        """Uniform numbers ``[N]`` of a view."""
+        if self.shared_from is not None and view >= self.shared_from:
+            index = index[torch.arange(len(index), device=index.device) // self.chunk * self.chunk]
+        numbers = counter_uniform(index.to(images.device), _NUMBERS, seed=self.seed, epoch=epoch, view=view)
+        return list(numbers.unbind(1))
 
     @torch.no_grad()
     def forward(self, images: Tensor, index: Tensor, epoch: int = 0, view: int = 0) -> Tensor:
@@ -145,6 +168,8 @@ class ImageAugmentation(nn.Module):
         numbers = counter_uniform(index.to(images.device), _NUMBERS, seed=self.seed, epoch=epoch, view=view)
         draw = list(numbers.unbind(1))
         out = self._geometry(as_float(images), draw[:7], *self.crop(view))
+        draw = self._draw(images, index, epoch, view)
+        out = self._geometry(as_float(images), draw[:7])
         out = self._color(out, draw[7:13])
         if self.solarize:
             inverted = torch.where(out > 0.5, 1 - out, out)

@@ -144,6 +144,7 @@ class ImageDataModule(LightningDataModule):
         views = self.augmentation.views(images, batch["index"], epoch, self.n_views)
         made: dict[str, Any] = {"anchor": views[0], "positive": views[1]} if self.pairs else {"views": views}
         made |= {key: value for key, value in batch.items() if key != "input"}
+        made |= self.augmentation.payload(images, batch["index"], epoch, self.n_views)
         if keep_input:
             made["input"] = self._resized(images)
         return made

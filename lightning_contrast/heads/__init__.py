@@ -4,6 +4,7 @@ from lightning_contrast.heads.head import Head, HeadLike
 from lightning_contrast.heads.landmark import LandmarkHead
 from lightning_contrast.heads.linear import LinearHead
 from lightning_contrast.heads.mlp import MLPHead
+from lightning_contrast.heads.per_place import PerPlace, Propagation
 from lightning_contrast.heads.prototype import PrototypeHead
 from lightning_contrast.heads.reweighting import ReweightingHead
 from lightning_contrast.heads.sparse import SparseHead
@@ -20,3 +21,4 @@ __all__ = [
     "SparseHead",
     "StackedHead",
 ]
+__all__ = ["Head", "HeadLike", "LinearHead", "MLPHead", "PerPlace", "Propagation", "PrototypeHead", "StackedHead"]

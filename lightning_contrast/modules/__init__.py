@@ -1,6 +1,8 @@
 """LightningModules."""
 
 import lightning_contrast.lightning_imports  # noqa: F401
+from lightning_contrast.modules.alternating import AlternatingModule
 from lightning_contrast.modules.contrastive import ContrastiveModule
+from lightning_contrast.modules.min_norm import MinNormModule
 
-__all__ = ["ContrastiveModule"]
+__all__ = ["AlternatingModule", "ContrastiveModule", "MinNormModule"]

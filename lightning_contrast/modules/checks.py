@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves
 
 from lightning_contrast.objectives import Objective
+from lightning_contrast.objectives.two_players import TwoPlayerObjective
 
 if TYPE_CHECKING:
     from lightning_contrast.modules.contrastive import ContrastiveModule
@@ -32,6 +33,11 @@ def check_arguments(module: "ContrastiveModule") -> None:
         raise TypeError(
             f"objective must be an Objective, such as InfoNCE(temperature=0.1), got {_described(module.objective)}: "
             "subclass lightning_contrast.objectives.Objective for a loss of your own."
+        )
+    if isinstance(module.objective, TwoPlayerObjective) and not getattr(module, "two_players", False):
+        raise TypeError(
+            f"{type(module.objective).__name__} has an opponent that {type(module).__name__} would not train: use "
+            "AlternatingModule (--model AlternatingModule)."
         )
     for name in ("optimizer", "lr_scheduler"):
         part = getattr(module, name)

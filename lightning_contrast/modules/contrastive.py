@@ -254,6 +254,10 @@ class ContrastiveModule(WithTeachers):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The step, and at once what follows it: checkpoints written later in the step already hold it."""
         super().optimizer_step(*args, **kwargs)
+        self.after_optimizer_step()
+
+    def after_optimizer_step(self) -> None:
+        """Teachers and temperatures follow."""
         self.teachers_after_step()
         for module in [m for m in self.modules() if isinstance(m, TemperatureModule)]:
             module.after_step()

@@ -12,12 +12,14 @@ from lightning_contrast.objectives.circle import Circle
 from lightning_contrast.objectives.classification import Classification
 from lightning_contrast.objectives.cmim import CMIM
 from lightning_contrast.objectives.contrastive import Contrastive
+from lightning_contrast.objectives.crd import CRD
 from lightning_contrast.objectives.csr import CSR
 from lightning_contrast.objectives.dcl import DCL, DCLW
 from lightning_contrast.objectives.debiased import Debiased
 from lightning_contrast.objectives.decoupled_uniformity import DecoupledUniformity
 from lightning_contrast.objectives.diht import HNNCE
 from lightning_contrast.objectives.dino import DINO
+from lightning_contrast.objectives.disentangled import Disentangled
 from lightning_contrast.objectives.gemini import Gemini
 from lightning_contrast.objectives.generalized_supcon import GeneralizedSupCon
 from lightning_contrast.objectives.gml import GML
@@ -49,8 +51,10 @@ from lightning_contrast.objectives.rince import RINCE
 from lightning_contrast.objectives.rrcm import RRCM
 from lightning_contrast.objectives.saunshi import Saunshi
 from lightning_contrast.objectives.sbcl import SBCL
+from lightning_contrast.objectives.sep_vae import SepVAE
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
+from lightning_contrast.objectives.similarity_distillation import SimilarityDistillation
 from lightning_contrast.objectives.simsiam import SimSiam
 from lightning_contrast.objectives.space_engage import SpaceEngage
 from lightning_contrast.objectives.spectral import Spectral
@@ -68,6 +72,7 @@ __all__ = [
     "BYOL",
     "CACR",
     "CMIM",
+    "CRD",
     "CSR",
     "DCL",
     "DCLW",
@@ -93,6 +98,7 @@ __all__ = [
     "Contrastive",
     "Debiased",
     "DecoupledUniformity",
+    "Disentangled",
     "Gemini",
     "GeneralizedSupCon",
     "GroCo",
@@ -116,8 +122,10 @@ __all__ = [
     "Regression",
     "Saunshi",
     "SepCLR",
+    "SepVAE",
     "SigLIP",
     "SimSiam",
+    "SimilarityDistillation",
     "SpaceEngage",
     "Spectral",
     "SupCon",

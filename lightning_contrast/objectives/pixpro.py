@@ -1,9 +1,13 @@
 """Pixel-level contrast and consistency between two crops of an image."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from lightning_contrast.contrast import Candidates, Contrast, Pair, Scores, Similarity
 from lightning_contrast.contrast.ready import ready
+from lightning_contrast.heads.per_place import places_of
 from lightning_contrast.objectives.objective import Objective
 from lightning_contrast.targets.nearby import Nearby
 from lightning_contrast.temperatures import TemperatureModule
@@ -41,12 +45,38 @@ def pixel_contrast(
     return Contrast(anchors, (block,), name="crop->other crop")
 
 
+def cell_centres(box: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+    """Where in the image the cells of a crop lie.
+
+    Args:
+        box: ``[N, 5]``: top, left, height, width of the crop in pixels of the image, and 1 where it is mirrored.
+        grid: cells a side.
+
+    Returns:
+        Centres ``[N, grid^2, 2]`` as (y, x), row by row; diagonals of a cell, ``[N]``.
+
+    Example:
+        >>> import torch
+        >>> centres, diagonal = cell_centres(torch.tensor([[0.0, 0.0, 6.0, 8.0, 1.0]]), grid=2)
+        >>> centres.tolist(), diagonal.tolist()
+        ([[[1.5, 6.0], [1.5, 2.0], [4.5, 6.0], [4.5, 2.0]]], [5.0])
+    """
+    top, left, height, width, mirrored = box.unbind(1)
+    step = (torch.arange(grid, device=box.device) + 0.5) / grid
+    across = torch.where(mirrored[:, None] > 0.5, 1 - step, step)
+    y = top[:, None] + height[:, None] * step
+    x = left[:, None] + width[:, None] * across
+    centres = torch.stack([y[:, :, None].expand(-1, -1, grid), x[:, None].expand(-1, grid, -1)], -1)
+    return centres.flatten(1, 2), torch.hypot(height, width) / grid
+
+
 class PixContrast(Objective):
     """``-log [ sum_{j in A_i} e^{cos(x_i, x'_j) / tau} / sum_j e^{cos(x_i, x'_j) / tau} ]`` over the places of a crop.
 
     ``A_i`` are the places of the other crop near place ``i``; all are summed inside the logarithm; places without one
     are left out (Xie et al., "Propagate Yourself", CVPR 2021, eq. 2). Give both directions as a list of two
-    :func:`pixel_contrast`.
+    :func:`pixel_contrast`; or, with ``grid``, a module's two contrasts of flattened maps (``both_orders=True``) with
+    payload ``box`` (``ImageAugmentation(boxes=True)``), of which they are made here.
 
     Sure: high (from memory).
 
@@ -54,6 +84,7 @@ class PixContrast(Objective):
         temperature: a number > 0 or a temperature module.
         threshold: distance over the larger diagonal below which places are positives, > 0.
         similarity: ``None`` is cosine.
+        grid: cells a side of the maps, where the contrasts are to be made here; ``None``: they are given.
 
     Example:
         >>> import torch
@@ -68,9 +99,35 @@ class PixContrast(Objective):
         temperature: float | TemperatureModule = 0.3,
         threshold: float = 0.7,
         similarity: Similarity | None = None,
+        grid: int | None = None,
     ) -> None:
         super().__init__(temperature, similarity)
-        self.nearby = Nearby(threshold)
+        if grid is not None and grid < 1:
+            raise ValueError(f"grid={grid}: cells a side of the maps, at least 1, or None.")
+        self.nearby, self.grid = Nearby(threshold), grid
+        self.requires = () if grid is None else ("box",)  # type: ignore[misc]
+
+    def directions(self, contrast: Contrast | Sequence[Contrast]) -> tuple[Contrast, ...]:
+        """With ``grid``, the contrasts of places."""
+        if self.grid is None:
+            return super().directions(contrast)
+        two = [contrast] if isinstance(contrast, Contrast) else list(contrast)
+        if len(two) != 2 or any(c.is_self or c.candidates[0].where == "private" for c in two):
+            raise ValueError(
+                f"{type(self).__name__}(grid={self.grid}) compares two crops in both orders: two views, a key_encoder, "
+                f"both_orders=True and in_batch=True; got {[c.name for c in two]}."
+            )
+        return super().directions([self._of_places(c, view) for view, c in enumerate(two)])
+
+    def _of_places(self, contrast: Contrast, view: int) -> Contrast:
+        """Of the order in which this view is the anchor."""
+        assert self.grid is not None
+        anchors, first = contrast.anchors, contrast.candidates[0]
+        maps = [places_of(block.first, self.grid**2) for block in (anchors, first)]
+        boxes = anchors.get("box")[:, [view, 1 - view]].unbind(1)
+        (here, size), (there, other_size) = (cell_centres(box, self.grid) for box in boxes)
+        made = pixel_contrast(maps[0], maps[1], here, there, size, other_size)
+        return made.replace(name=contrast.name, exchange=contrast.exchange)
 
     def prepare(self, contrast: Contrast) -> Contrast:
         """Near places are positives."""
@@ -94,6 +151,7 @@ class PixPro(PixContrast):
     Args:
         threshold: distance over the larger diagonal below which places are positives, > 0.
         similarity: ``None`` is cosine.
+        grid: cells a side of the maps, where the contrasts are to be made here; ``None``: they are given.
 
     Example:
         >>> import torch
@@ -105,8 +163,8 @@ class PixPro(PixContrast):
 
     needs = frozenset()
 
-    def __init__(self, threshold: float = 0.7, similarity: Similarity | None = None) -> None:
-        super().__init__(1.0, threshold, similarity)
+    def __init__(self, threshold: float = 0.7, similarity: Similarity | None = None, grid: int | None = None) -> None:
+        super().__init__(1.0, threshold, similarity, grid)
 
     def prepare(self, contrast: Contrast) -> Contrast:
         """The other crop detached; every place knows its image's number of near pairs."""

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_contrast.contrast import Contrast, Scores
+from lightning_contrast.contrast import Candidates, Contrast, Scores
 from lightning_contrast.functional.distance import squared_distance
 from lightning_contrast.functional.potential import log_potential
 from lightning_contrast.objectives.objective import Objective
@@ -25,7 +25,8 @@ class SepCLR(Objective):
     - ``J = mean over views of mean_i log mean_j exp(-(||c_i - c_j||^2 + ||s'_i - s'_j||^2) / (2 tau))``, ``j = i``
       included: minus a kernel joint entropy, small when the codes are independent.
 
-    Needs :meth:`Contrast.from_pairs` with tuples ``(c, s)`` on both sides and ``label`` 1 (target) or 0 (background).
+    Needs :meth:`Contrast.from_pairs` with tuples ``(c, s)`` on both sides, or with one embedding whose last ``width``
+    dimensions are ``s``; and ``label`` 1 (target) or 0 (background).
 
     Sure: high; the weights on other data sets medium.
 
@@ -34,6 +35,8 @@ class SepCLR(Objective):
         salient: weight ``a``, >= 0.
         null: weight ``b``, >= 0.
         independence: weight ``l``, >= 0.
+        width: dimensions of the salient code, where both codes come as one embedding; ``None``: they come as a tuple.
+        key: payload that says which samples are targets.
 
     Raises:
         ValueError: for a value out of its range, or embeddings that are no two codes.
@@ -52,24 +55,44 @@ class SepCLR(Objective):
     requires = ("label",)
 
     def __init__(
-        self, tau: float = 0.5, salient: float = 1000.0, null: float = 1000.0, independence: float = 10.0
+        self,
+        tau: float = 0.5,
+        salient: float = 1000.0,
+        null: float = 1000.0,
+        independence: float = 10.0,
+        width: int | None = None,
+        key: str = "label",
     ) -> None:
         super().__init__(temperature=1.0)
         if not 0 < tau < float("inf"):
             raise ValueError(f"tau={tau}: must be a finite number > 0.")
         if min(salient, null, independence) < 0:
             raise ValueError(f"salient={salient}, null={null}, independence={independence}: weights must be >= 0.")
+        if width is not None and width < 1:
+            raise ValueError(f"width={width}: dimensions of the salient code, at least 1, or None.")
+        self.width, self.key = width, key
+        self.requires = (key,)  # type: ignore[misc]
         self.tau, self.salient, self.null, self.independence = tau, salient, null, independence
 
     def prepare(self, contrast: Contrast) -> Contrast:
         """Two codes and labels must be there."""
+        if self.width is not None and not contrast.is_self and len(contrast.anchors.leaves) == 1:
+            contrast = contrast.map_own(self._split)
         if contrast.is_self or len(contrast.anchors.leaves) != 2:
             raise ValueError(
                 "SepCLR reads two codes of two views: Contrast.from_pairs((common, salient), (common, salient), "
                 f"label=...); got {len(contrast.anchors.leaves)} tensor(s) a side."
             )
-        contrast.anchors.get("label")
+        contrast.anchors.get(self.key)
         return super().prepare(contrast)
+
+    def _split(self, block: Candidates) -> Candidates:
+        z, width = block.first, self.width or 0
+        if z.shape[-1] <= width:
+            raise ValueError(
+                f"SepCLR(width={width}): embeddings of width {z.shape[-1]} leave nothing for the common code."
+            )
+        return block.replace(z=(z[..., :-width], z[..., -width:]))
 
     def rows(self, scores: Scores) -> Tensor:
         """The loss of all samples of all ranks, 0-d."""
@@ -81,7 +104,7 @@ class SepCLR(Objective):
         """``common``, ``salient``, ``null`` and ``independence`` without their weights, each 0-d."""
         sides = (contrast.anchors, contrast.candidates[0])
         (c1, s1), (c2, s2) = ([t if t.element_size() >= 4 else t.float() for t in b.leaves] for b in sides)
-        target = contrast.anchors.get("label") > 0
+        target = contrast.anchors.get(self.key) > 0
         kept = [s * target[:, None] for s in (s1, s2)]
         return {
             "common": self._align(c1, c2) + self._uniform(c1) + self._uniform(c2),

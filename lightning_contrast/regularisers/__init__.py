@@ -3,6 +3,7 @@
 from lightning_contrast.regularisers.beside import Beside
 from lightning_contrast.regularisers.care import CARE
 from lightning_contrast.regularisers.conr import ConR
+from lightning_contrast.regularisers.cross_entropy import CrossEntropy
 from lightning_contrast.regularisers.dispersive import Dispersive
 from lightning_contrast.regularisers.regularised import Regularised
 from lightning_contrast.regularisers.regulariser import Regulariser
@@ -10,3 +11,15 @@ from lightning_contrast.regularisers.rotation_pretext import RotationPretext
 from lightning_contrast.regularisers.ucf import UCF
 
 __all__ = ["CARE", "UCF", "Beside", "ConR", "Dispersive", "Regularised", "Regulariser", "RotationPretext"]
+from lightning_contrast.regularisers.transport_matching import TransportMatching
+
+__all__ = [
+    "CARE",
+    "UCF",
+    "ConR",
+    "CrossEntropy",
+    "Dispersive",
+    "Regularised",
+    "Regulariser",
+    "TransportMatching",
+]

@@ -55,8 +55,8 @@ class Regularised(Objective):
         return self.objective.rows(scores)
 
     def evaluate(self, contrast: Contrast) -> Result:
-        """The objective's result; its loss has the terms too."""
+        """The objective's result; its loss has the terms too, and its parts are the two."""
         result = self.objective.evaluate(contrast)
         with torch.autocast(result.loss.device.type, enabled=False):
-            terms = torch.stack([term(contrast) for term in self.regularisers])
-        return replace(result, loss=result.loss + terms.sum().to(result.loss.dtype))
+            terms = torch.stack([term(contrast) for term in self.regularisers]).sum().to(result.loss.dtype)
+        return replace(result, loss=result.loss + terms, parts=(result.loss, terms))

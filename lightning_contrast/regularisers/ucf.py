@@ -26,6 +26,7 @@ class UCF(Regulariser):
     Args:
         weight: about 0.05 beside the classification losses.
         margin: > 0; 1, or 3 in one configuration.
+        key: payload that says real (0) or fake (1).
 
     Raises:
         ValueError: for a margin <= 0, or labels other than 0 and 1.
@@ -42,21 +43,22 @@ class UCF(Regulariser):
 
     requires: ClassVar[tuple[str, ...]] = ("label", "method", "specific")
 
-    def __init__(self, weight: float = 0.05, margin: float = 1.0) -> None:
+    def __init__(self, weight: float = 0.05, margin: float = 1.0, key: str = "label") -> None:
         super().__init__(weight)
         if not 0 < margin < float("inf"):
             raise ValueError(f"margin={margin}: must be a finite number > 0.")
-        self.margin = margin
+        self.margin, self.key = margin, key
+        self.requires = (key, "method", "specific")  # type: ignore[misc]
 
     def term(self, contrast: Contrast) -> Tensor:
         """0-d, ``>= 0``."""
         anchors = contrast.anchors
-        parts = [anchors.first, anchors.get("label"), anchors.get("method"), anchors.get("specific")]
+        parts = [anchors.first, anchors.get(self.key), anchors.get("method"), anchors.get("specific")]
         if contrast.exchange != "none":
             parts = [gather_rows(t) for t in parts]
         common, label, method, specific = parts
         if bool(((label != 0) & (label != 1)).any()):
-            raise ValueError(f"UCF: label must be 0 (real) or 1 (fake), got {sorted(set(label.tolist()))}.")
+            raise ValueError(f"UCF: {self.key} must be 0 (real) or 1 (fake), got {sorted(set(label.tolist()))}.")
         half, kin = label[:, None] == label, method[:, None] == method
         total = [
             self._triplets(z, positive, ~half, label == side)

@@ -5,6 +5,7 @@ from lightning_contrast.similarities.ball import BallDot
 from lightning_contrast.similarities.bilinear import Bilinear
 from lightning_contrast.similarities.distance import NegativeDistance, NegativeSquaredDistance
 from lightning_contrast.similarities.gated import GatedCosine
+from lightning_contrast.similarities.lipschitz import LipschitzBilinear
 from lightning_contrast.similarities.power_distance import PowerDistance
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Cosine",
     "Dot",
     "GatedCosine",
+    "LipschitzBilinear",
     "NegativeDistance",
     "NegativeSquaredDistance",
     "PowerDistance",

@@ -32,10 +32,14 @@ class Bilinear(Similarity):
             raise ValueError(f"dim={dim}: the width of the embeddings, at least 1.")
         self.weight = nn.Parameter(torch.eye(dim))
 
+    def matrix(self) -> Tensor:
+        """``W``, ``[D, D]``."""
+        return self.weight
+
     def tile(self, a: Embedding, b: Embedding) -> Tensor:
         """``[n, D]`` against ``[m, D]`` or ``[n, m, D]``: ``[n, m]``."""
         if isinstance(a, Tensor) and a.shape[-1] != self.weight.shape[0]:
             raise ValueError(
                 f"Bilinear(dim={self.weight.shape[0]}) met embeddings of width {a.shape[-1]}: make them equal."
             )
-        return super().tile(a @ self.weight.to(a.dtype) if isinstance(a, Tensor) else a, b)
+        return super().tile(a @ self.matrix().to(a.dtype) if isinstance(a, Tensor) else a, b)

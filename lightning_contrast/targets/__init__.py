@@ -5,5 +5,6 @@ from lightning_contrast.targets.nearby import Nearby
 from lightning_contrast.targets.same_label import SameLabel
 from lightning_contrast.targets.same_score import SameScore
 from lightning_contrast.targets.target import Target
+from lightning_contrast.targets.teacher_similarity import TeacherSimilarity
 
-__all__ = ["Nearby", "Paired", "SameLabel", "SameScore", "Target"]
+__all__ = ["Nearby", "Paired", "SameLabel", "SameScore", "Target", "TeacherSimilarity"]

@@ -164,7 +164,7 @@ def test_labels_have_a_table_of_their_own(tmp_path):
         (["simclr", "--budget=0"], "--budget"),
         (["simclr", "--steps=-1"], "--steps"),
         (["simclr", "--seeds=0"], "--seeds"),
-        (["pixpro"], "not a recipe"),
+        (["platonic-mknn"], "not a recipe"),
         (["package-search"], "on other data"),
         ([], "give recipes by name"),
         (["simclr", "--study=refresh"], "give recipes by name"),

@@ -12,6 +12,7 @@ from lightning_contrast.objectives import (
     AMCL,
     CACR,
     CMIM,
+    CRD,
     CSR,
     GML,
     HNNCE,
@@ -22,6 +23,7 @@ from lightning_contrast.objectives import (
     AlignUniform,
     CategoryQueries,
     DecoupledUniformity,
+    Disentangled,
     GroCo,
     Hydra,
     ICon,
@@ -36,11 +38,20 @@ from lightning_contrast.objectives import (
     PolyView,
     Saunshi,
     SepCLR,
+    SimilarityDistillation,
     SupReMix,
     ZLoss,
     pixel_contrast,
 )
-from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive, RotationPretext
+from lightning_contrast.regularisers import (
+    CARE,
+    UCF,
+    ConR,
+    CrossEntropy,
+    Dispersive,
+    RotationPretext,
+    TransportMatching,
+)
 from lightning_contrast.targets import SameLabel
 from lightning_contrast.temperatures import Learnable
 
@@ -115,6 +126,13 @@ class Case:
     partial: bool = False  # part of the embeddings is detached on purpose
 
 
+def knowing(objective: nn.Module, **layers: nn.Module) -> nn.Module:
+    """With layers that know their widths."""
+    for name, layer in layers.items():
+        setattr(objective, name, layer)
+    return objective
+
+
 def centred() -> nn.Module:
     objective = MSC(WIDTH, angular=0.7)
     objective.similarity.set_centre(torch.arange(8.0).reshape(2, 4).sub(2))
@@ -185,6 +203,14 @@ CASES: dict[str, Case] = {
     "dispersive-cosine": Case(lambda: Dispersive(kind="cosine"), two()),
     "dispersive-hinge": Case(lambda: Dispersive(kind="hinge", per_dimension=True, diagonal=False), one()),
     "dispersive-covariance": Case(lambda: Dispersive(kind="covariance"), one()),
+    "crd": Case(lambda: CRD(0.5), pairs()),
+    "crd-samples": Case(lambda: CRD(0.5, samples=30, symmetric=True), pairs()),
+    "similarity-distillation": Case(lambda: SimilarityDistillation(0.5, 0.3), pairs(), partial=True),
+    "wcord-sets": Case(TransportMatching, pairs(), partial=True),
+    "cross-entropy": Case(lambda: knowing(CrossEntropy(2), linear=nn.Linear(WIDTH, 2)), two("label")),
+    "disentangled": Case(
+        lambda: knowing(Disentangled(2, 3), common=nn.Linear(2, 2), specific=nn.Linear(2, 3)), two("label", "method")
+    ),
     "ucf": Case(UCF, one("label", "method", "specific")),
 }
 """By slug, with the variant behind it."""

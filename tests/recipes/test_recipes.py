@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_contrast.callbacks import TrainTeacher
 from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.recipes import FOLDER, methods
 from lightning_contrast.cli.trainer import ContrastiveCLI
@@ -53,6 +54,13 @@ ALSO = {
     "multi-crop": ["--data.n_views=4", "--data.augmentation=MultiCrop", "--data.augmentation.small_size=8"],
     "rrcm": ["--data.n_views=4", "--data.augmentation=NoisePath", "--model.encoder.channels=1"],
 }
+    "pcl-sr": ["--data.augmentation=LowResolution"],
+    "pixpro": ["--data.augmentation=ImageAugmentation", "--data.augmentation.boxes=true"],
+    "sep-vae": ["--data.augmentation=PastedDigits", "--data.augmentation.mean=[0]", "--data.augmentation.std=[1]",
+                "--data.augmentation.blur=0", "--data.augmentation.color=0", "--model.objective.pixels=196"],
+    "sepclr": ["--data.augmentation=PastedDigits"],
+    "ucf": ["--data.augmentation=Forgeries"],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("method", methods(), ids=lambda m: m.slug)
@@ -96,6 +104,9 @@ def quick(slug, folder, *more):
 @pytest.mark.parametrize("slug", RECIPES)
 def test_two_steps(slug, tmp_path):
     cli = ContrastiveCLI(args=quick(slug, tmp_path, *ALSO.get(slug, [])), run=False)
+    for callback in cli.trainer.callbacks:
+        if isinstance(callback, TrainTeacher):
+            callback.steps = 2
     before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()}
     cli.trainer.fit(cli.model, cli.datamodule)
     assert cli.trainer.global_step == 2

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Subset
 
 from lightning_contrast.cli.evaluate import validation_batches
 from lightning_contrast.cli.protocol import bank_loader, embed_split
+from lightning_contrast.data.batch import batch_inputs
 from lightning_contrast.functional.evaluation import accuracy_by_class_size, evaluate_embeddings
 from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.knn import knn_predict
@@ -31,7 +32,7 @@ def scores(embed: Callable[[Tensor], Tensor] | None, data: Any, seed: int) -> di
     val = embed_split(embed, validation_batches(data))
     test = embed_split(embed, data.predict_dataloader())
     with torch.inference_mode():
-        views = [data.make_views(batch)["views"][:2] for batch in data.test_dataloader()]
+        views = [list(batch_inputs(data.make_views(batch)).values())[:2] for batch in data.test_dataloader()]
         one, two = (torch.cat([embed(pair[i]).float().flatten(1) for pair in views]) for i in (0, 1))
     return {
         "val": evaluate_embeddings(*bank, *val, seed=seed),

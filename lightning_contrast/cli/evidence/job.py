@@ -55,7 +55,7 @@ class Job:
             if self.slug in BASELINES:
                 return shared
             own = read_arguments([f"--config={self.slug}"]).config
-            own["model"]["encoder"] = shared["model"]["encoder"]
+            parts_of(own)["encoder"] = shared["model"]["encoder"]
         trainer = own.setdefault("trainer", {})
         trainer["callbacks"] = [c for c in trainer.get("callbacks") or [] if _name(c) not in _MONITORS]
         return own
@@ -64,6 +64,12 @@ class Job:
         """Changes with everything that a result depends on, as far as settings and version go."""
         known = {"settings": self.settings(), "setting": self.setting, "version": __version__}
         return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def parts_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """The module's arguments, whichever its class."""
+    model: dict[str, Any] = settings["model"]
+    return model["init_args"] if "class_path" in model else model
 
 
 def on_shared_data(slug: str) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_contrast.callbacks.embedding import evaluation_mode
 from lightning_contrast.cli.evidence.clock import Clock
-from lightning_contrast.cli.evidence.job import BASELINES, Job
+from lightning_contrast.cli.evidence.job import BASELINES, Job, parts_of
 from lightning_contrast.data.resume import isolated_random_state
 
 WARM, TIMED = 5, 15
@@ -82,7 +82,7 @@ def _steps(job: Job) -> int | None:
         return 0
     if job.steps is not None:
         return job.steps
-    if not job.settings()["model"].get("lr_scheduler"):
+    if not parts_of(job.settings()).get("lr_scheduler"):
         return None
     clock = Clock(WARM + TIMED)
     cli = _made(job, WARM + TIMED, clock)
