@@ -1,6 +1,7 @@
 """The batch contract, views, samplers and DataModules."""
 
 import lightning_contrast.lightning_imports  # noqa: F401
+from lightning_contrast.data.architectures import ArchitectureDataModule
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler
@@ -12,6 +13,7 @@ from lightning_contrast.data.exact_resume import ExactResume
 from lightning_contrast.data.fashion_mnist_datamodule import FashionMNISTDataModule
 from lightning_contrast.data.image_datamodule import ImageDataModule
 from lightning_contrast.data.image_folder import ImageFolderDataModule
+from lightning_contrast.data.inflation import InflatedImages, Inflation
 from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.low_resolution import LowResolution
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
@@ -24,6 +26,7 @@ from lightning_contrast.data.tensor_images import TensorImages
 from lightning_contrast.data.token_pairs import TokenPairs
 
 __all__ = [
+    "ArchitectureDataModule",
     "BindingBatchSampler",
     "CommunityBatchSampler",
     "ContrastiveDataset",
@@ -34,6 +37,8 @@ __all__ = [
     "ImageAugmentation",
     "ImageDataModule",
     "ImageFolderDataModule",
+    "InflatedImages",
+    "Inflation",
     "LowResolution",
     "MPerClassBatchSampler",
     "MinedBatchSampler",

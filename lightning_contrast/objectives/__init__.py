@@ -16,10 +16,12 @@ from lightning_contrast.objectives.diht import HNNCE
 from lightning_contrast.objectives.dino import DINO
 from lightning_contrast.objectives.gml import GML
 from lightning_contrast.objectives.groco import GroCo
+from lightning_contrast.objectives.hard_contrastive import HardContrastive
 from lightning_contrast.objectives.hcl import HCL
 from lightning_contrast.objectives.i_con import ICon
 from lightning_contrast.objectives.infonce import InfoNCE
 from lightning_contrast.objectives.isogclr import ISogCLR
+from lightning_contrast.objectives.joint_supcon import JointSupCon
 from lightning_contrast.objectives.kernel_infonce import KernelInfoNCE
 from lightning_contrast.objectives.macl import MACL
 from lightning_contrast.objectives.mcl import MCL
@@ -76,9 +78,11 @@ __all__ = [
     "Debiased",
     "DecoupledUniformity",
     "GroCo",
+    "HardContrastive",
     "ICon",
     "ISogCLR",
     "InfoNCE",
+    "JointSupCon",
     "KernelInfoNCE",
     "MVInfoNCE",
     "MoCoV3",

@@ -3,8 +3,9 @@
 from lightning_contrast.regularisers.care import CARE
 from lightning_contrast.regularisers.conr import ConR
 from lightning_contrast.regularisers.dispersive import Dispersive
+from lightning_contrast.regularisers.latent_codes import LatentCodes
 from lightning_contrast.regularisers.regularised import Regularised
 from lightning_contrast.regularisers.regulariser import Regulariser
 from lightning_contrast.regularisers.ucf import UCF
 
-__all__ = ["CARE", "UCF", "ConR", "Dispersive", "Regularised", "Regulariser"]
+__all__ = ["CARE", "UCF", "ConR", "Dispersive", "LatentCodes", "Regularised", "Regulariser"]

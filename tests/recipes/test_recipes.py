@@ -37,6 +37,7 @@ SMALL = {
         "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]",
     ],
     "DigitsDataModule": ["--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]"],
+    "ArchitectureDataModule": ["--data.architectures=48", "--data.seeds=2", "--data.samples=8", "--data.batch_size=16"],
     "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
 }  # fmt: skip
 
@@ -68,12 +69,15 @@ def test_head(method):
 
 def quick(slug, folder, *more):
     """Small and short; what a recipe says of batches holds for other data too."""
-    data = read_arguments([f"--config={slug}"]).config["data"]
+    config = read_arguments([f"--config={slug}"]).config
+    data = config["data"]
     name = data["class_path"].rpartition(".")[2]
     assert name in SMALL, f"say in SMALL how a recipe on {name} is run in a second"
     small = [word.format(packages=write_sample(folder / "packages")) if "{" in word else word for word in SMALL[name]]
+    if "encoder" in config["model"]["encoder"].get("init_args", {}):  # one encoder around another
+        small = [word.replace("--model.encoder.", "--model.encoder.encoder.") for word in small]
     settings = data.get("init_args", {})
-    kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs") if key in settings]
+    kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs", "inflation") if key in settings]
     return [f"--config={slug}", *small, *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
 
 
@@ -83,7 +87,8 @@ def test_two_steps(slug, tmp_path):
     before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()}
     cli.trainer.fit(cli.model, cli.datamodule)
     assert cli.trainer.global_step == 2
-    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.trainer.train_dataloader.batch_sampler)
+    batches = cli.trainer.train_dataloader
+    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.datamodule, batches.batch_sampler, batches.dataset)
     used = {type(part).__name__ for part in parts}
     assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
