@@ -407,7 +407,7 @@ TABLE = [
         "two initialisations: NT-Xent",
         lambda z: trained("neural-arch-embeddings")(views(z)),
         lambda z: nt_xent(z, 0.1),
-    ),  # fmt: skip
+    ),
     R("ucl-behaviour", "alpha = 1 (keep all)", lambda z: HardContrastive(TAU, 1.0)(views(z)), nt_xent),
     R("which-features", "lam = 0", lambda z: JointSupCon(TAU, 0.0)(views(z, label=LABEL)), nt_xent),
     R(
@@ -432,7 +432,7 @@ TABLE = [
         "identity augmentation: input distance",
         lambda z: augmented_distance(z[0][:, None]).sum(),
         lambda z: torch.cdist(z[0], z[0], compute_mode="donot_use_mm_for_euclid_dist").sum(),
-    ),  # fmt: skip
+    ),
     R(
         "task-space-picture",
         "equal prediction tables",
@@ -445,6 +445,7 @@ TABLE = [
         "Euclidean distance matrix: ordinary PCA",
         lambda z: inpca(square(z[0], z[0]).detach()).values[0] + 0 * z.sum(),
         lambda z: torch.linalg.svdvals((z[0] - z[0].mean(0)).detach())[0] ** 2,
+        "value",
     ),
     R("vit-supervision-analysis", "equal features: CKA 1", lambda z: measured(LinearCKA(), z[0], z[0]), 1.0, "value"),
     R(

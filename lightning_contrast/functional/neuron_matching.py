@@ -11,7 +11,7 @@ from lightning_contrast.functional.nearest import check_embeddings
 class UnitSums(NamedTuple):
     """All that the comparison needs of two networks' activations, float64; shards add up."""
 
-    count: Tensor  # 0-d
+    samples: Tensor  # 0-d
     total: Tensor  # [U + V]
     gram: Tensor  # [U + V, U + V]
 
@@ -41,10 +41,10 @@ def unit_sums(f: Tensor, g: Tensor) -> UnitSums:
 
 def unit_correlation(sums: UnitSums) -> Tensor:
     """Correlations of all units of both networks, [U + V, U + V]; 0 with a unit that is constant."""
-    mean = sums.total / sums.count
-    covariance = sums.gram / sums.count - torch.outer(mean, mean)
+    mean = sums.total / sums.samples
+    covariance = sums.gram / sums.samples - torch.outer(mean, mean)
     variance = covariance.diagonal()
-    silent = variance <= 1e-12 * (sums.gram.diagonal() / sums.count)
+    silent = variance <= 1e-12 * (sums.gram.diagonal() / sums.samples)
     scale = variance.clamp_min(0).sqrt().masked_fill(silent, torch.inf)
     return (covariance / torch.outer(scale, scale)).clamp(-1, 1)
 

@@ -42,7 +42,7 @@ class UnitMatching(EmbeddingMetric):
 
     plot_upper_bound = 1.0
 
-    count: Tensor
+    samples: Tensor
     total: Tensor
     gram: Tensor
 
@@ -53,7 +53,7 @@ class UnitMatching(EmbeddingMetric):
         if penalty < 0:
             raise ValueError(f"penalty must be at least 0; got {penalty}.")
         self.first, self.penalty = first, penalty
-        self.add_state("count", zeros(), dist_reduce_fx="sum")
+        self.add_state("samples", zeros(), dist_reduce_fx="sum")
         self.add_state("total", zeros(first + second), dist_reduce_fx="sum")
         self.add_state("gram", zeros(first + second, first + second), dist_reduce_fx="sum")
 
@@ -67,7 +67,7 @@ class UnitMatching(EmbeddingMetric):
         return match_units(self._correlation()[: self.first, self.first :])
 
     def _correlation(self) -> Tensor:
-        return unit_correlation(UnitSums(self.count, self.total, self.gram))
+        return unit_correlation(UnitSums(self.samples, self.total, self.gram))
 
     def compute(self) -> dict[str, Tensor]:
         """Return the means over units."""

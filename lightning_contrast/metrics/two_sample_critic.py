@@ -64,6 +64,14 @@ class CriticDivergence(EmbeddingMetric):
 
     def compute(self) -> Tensor:
         """Train the critic and return its advantage."""
-        parts = [self.rows(name) for name in self.row_states]
-        options = (self.kind, self.hidden, self.steps, self.penalty, self.seed)
-        return critic_divergence(*parts, *options).float()
+        return critic_divergence(
+            self.rows("real"),
+            self.rows("generated"),
+            self.rows("held_out"),
+            self.rows("fresh"),
+            self.kind,
+            self.hidden,
+            self.steps,
+            self.penalty,
+            self.seed,
+        ).float()
