@@ -49,6 +49,18 @@ class InflatedImages(Dataset[dict[str, Any]]):
         """``copies |R| / (copies |R| + |G|)``, the share of real images in a batch."""
         return self.copies * len(self.real) / len(self)
 
+    @property
+    def index(self) -> Tensor:
+        """Of every row, int64 ``[copies R + G]``."""
+        return torch.cat([self.real.index.repeat(self.copies), self.generated.index])
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Of every row, -1 for generated ones, or None."""
+        if self.real.labels is None or self.generated.labels is None:
+            return None
+        return torch.cat([self.real.labels.repeat(self.copies), self.generated.labels])
+
     def __getitem__(self, position: int) -> dict[str, Any]:
         return {key: value[0] for key, value in self.__getitems__([position]).items()}
 

@@ -21,6 +21,9 @@ def test_a_pass_has_copies_of_the_real_and_one_of_the_generated():
     assert batch["score"].sum() == 15
     assert data.real_share == 3 * 5 / (3 * 5 + 7)
     assert data[16]["input"].item() == 101
+    whole = data.__getitems__(range(len(data)))
+    assert torch.equal(data.index, whole["index"])
+    assert torch.equal(data.labels, whole["label"])
 
 
 def test_the_papers_share_within_binomial_error():

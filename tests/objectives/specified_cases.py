@@ -20,8 +20,10 @@ from lightning_contrast.objectives import (
     AlignUniform,
     DecoupledUniformity,
     GroCo,
+    HardContrastive,
     ICon,
     ISogCLR,
+    JointSupCon,
     KernelInfoNCE,
     MVInfoNCE,
     PixContrast,
@@ -33,7 +35,7 @@ from lightning_contrast.objectives import (
     ZLoss,
     pixel_contrast,
 )
-from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive
+from lightning_contrast.regularisers import CARE, UCF, ConR, Dispersive, LatentCodes
 from lightning_contrast.targets import SameLabel
 from lightning_contrast.temperatures import Learnable
 
@@ -125,6 +127,9 @@ CASES: dict[str, Case] = {
     "gml-learnt": Case(lambda: GML([5, 1], Learnable(0.5)), two("label"), partial=True),
     "groco": Case(lambda: GroCo(k=3), two(), partial=True),
     "groco-all": Case(lambda: GroCo(k=3, stop_gradient=False), three()),
+    "ucl-behaviour": Case(lambda: HardContrastive(0.5, share=0.4), two()),
+    "which-features": Case(lambda: JointSupCon(0.5, 0.3), two("label")),
+    "which-features-superclass": Case(lambda: JointSupCon(0.5, 0.3, [0, 0, 1]), pairs("label")),
     "i-con": Case(ICon, two()),
     "i-con-label": Case(lambda: ICon(target=SameLabel(), debias=0.2, debias_learned=0.1), two("label")),
     "i-con-student": Case(lambda: ICon(kernel="student"), two()),
@@ -162,6 +167,7 @@ CASES: dict[str, Case] = {
     "dispersive-cosine": Case(lambda: Dispersive(kind="cosine"), two()),
     "dispersive-hinge": Case(lambda: Dispersive(kind="hinge", per_dimension=True, diagonal=False), one()),
     "dispersive-covariance": Case(lambda: Dispersive(kind="covariance"), one()),
+    "c3-gan": Case(lambda: LatentCodes(codes=3, dim=WIDTH), two("label")),
     "ucf": Case(UCF, one("label", "method", "specific")),
 }
 """By slug, with the variant behind it."""
