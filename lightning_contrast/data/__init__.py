@@ -2,6 +2,7 @@
 
 import lightning_contrast.lightning_imports  # noqa: F401
 from lightning_contrast.data.altered import Altered, Forgeries, PastedDigits
+from lightning_contrast.data.architectures import ArchitectureDataModule
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler
@@ -14,6 +15,7 @@ from lightning_contrast.data.exact_resume import ExactResume
 from lightning_contrast.data.fashion_mnist_datamodule import FashionMNISTDataModule
 from lightning_contrast.data.image_datamodule import ImageDataModule
 from lightning_contrast.data.image_folder import ImageFolderDataModule
+from lightning_contrast.data.inflation import InflatedImages, Inflation
 from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.low_resolution import LowResolution
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
@@ -30,6 +32,7 @@ from lightning_contrast.data.token_pairs import TokenPairs
 
 __all__ = [
     "Altered",
+    "ArchitectureDataModule",
     "BindingBatchSampler",
     "ColouredDataModule",
     "CommunityBatchSampler",
@@ -42,6 +45,8 @@ __all__ = [
     "ImageAugmentation",
     "ImageDataModule",
     "ImageFolderDataModule",
+    "InflatedImages",
+    "Inflation",
     "LowResolution",
     "MPerClassBatchSampler",
     "MinedBatchSampler",

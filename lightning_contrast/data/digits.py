@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
-from lightning_contrast.data.long_tail import long_tailed, rows_of_classes
+from lightning_contrast.data.inflation import Inflation
+from lightning_contrast.data.long_tail import check_shares, long_tailed, rows_of_classes, undersampled
 from lightning_contrast.data.samplers import BatchSamplerCallable
 from lightning_contrast.data.tensor_images import TensorImages
 
@@ -47,6 +48,8 @@ class DigitsDataModule(ImageDataModule):
         seed: Seed of the splits, the order and the views.
         sampler: Which batches an epoch has, a batch sampler's class; None shuffles.
         pairs: Whether the two views are ``anchor`` and ``positive``, compared only across.
+        inflation: Adds generated images to training.
+        rare: Share of its training images that a class keeps, by class, in (0, 1]: ``{6: 0.01}`` (seeded choice).
 
     Raises:
         ValueError: If a number is out of range.
@@ -70,8 +73,12 @@ class DigitsDataModule(ImageDataModule):
         seed: int = 0,
         sampler: BatchSamplerCallable | None = None,
         pairs: bool = False,
+        inflation: Inflation | None = None,
+        rare: dict[int, float] | None = None,
     ) -> None:
-        super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs)
+        super().__init__(
+            batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs, inflation
+        )
         if image_size < 8:
             raise ValueError(f"image_size must be at least 8 pixels, got {image_size}")
         if imbalance is not None and not 1 <= imbalance < float("inf"):
@@ -80,8 +87,9 @@ class DigitsDataModule(ImageDataModule):
             )
         self.image_size, self.imbalance, self.score = image_size, imbalance, score
         self.classes = classes
+        self.rare = check_shares(rare)
         self.val_size = val_size
-        self.save_hyperparameters(ignore=["augmentation", "sampler"], logger=False)
+        self.save_hyperparameters(ignore=["augmentation", "sampler", "inflation"], logger=False)
 
     def default_augmentation(self, seed: int) -> ImageAugmentation:
         """Crops and contrast; a mirrored digit is another sign."""
@@ -97,6 +105,8 @@ class DigitsDataModule(ImageDataModule):
             train = rows_of_classes(labels, train, self.classes)
         if self.imbalance is not None:
             train = train[long_tailed(labels[train], self.imbalance, self.seed)]
+        if self.rare is not None:
+            train = train[undersampled(labels[train], self.rare, self.seed)]
         known = {"score": labels.float()} if self.score else {}
         self.train_set, self.val_set, self.test_set = (
             TensorImages(images[part], labels[part], part, **{key: value[part] for key, value in known.items()})

@@ -10,7 +10,8 @@ from lightning_contrast.data.debian import DataNotFoundError
 from lightning_contrast.data.digits import read_digits
 from lightning_contrast.data.fashion_mnist import URL, find_fashion_mnist, read_fashion_mnist
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
-from lightning_contrast.data.long_tail import long_tailed, rows_of_classes
+from lightning_contrast.data.inflation import Inflation
+from lightning_contrast.data.long_tail import check_shares, long_tailed, rows_of_classes, undersampled
 from lightning_contrast.data.samplers import BatchSamplerCallable
 from lightning_contrast.data.tensor_images import TensorImages
 
@@ -42,6 +43,8 @@ class FashionMNISTDataModule(ImageDataModule):
         seed: Seed of split, order and views.
         sampler: Which batches an epoch has, a batch sampler's class; None shuffles.
         pairs: Whether the two views are ``anchor`` and ``positive``, compared only across.
+        inflation: Adds generated images to training.
+        rare: Share of its training images that a class keeps, by class, in (0, 1]: ``{6: 0.01}`` (seeded choice).
 
     Raises:
         DataNotFoundError: If `root` lacks files, or nothing can be reached and `fallback` is off.
@@ -69,8 +72,12 @@ class FashionMNISTDataModule(ImageDataModule):
         seed: int = 0,
         sampler: BatchSamplerCallable | None = None,
         pairs: bool = False,
+        inflation: Inflation | None = None,
+        rare: dict[int, float] | None = None,
     ) -> None:
-        super().__init__(batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs)
+        super().__init__(
+            batch_size, n_views, augmentation, num_workers, drop_last, keep_input, seed, sampler, pairs, inflation
+        )
         if subset is not None and subset < 1:
             raise ValueError(f"subset is a number of training images, at least 1, got {subset}")
         if imbalance is not None and not 1 <= imbalance < float("inf"):
@@ -79,9 +86,10 @@ class FashionMNISTDataModule(ImageDataModule):
             )
         self.root, self.url, self.cache_dir = root, url, cache_dir
         self.imbalance, self.classes = imbalance, classes
+        self.rare = check_shares(rare)
         self.val_size, self.subset, self.fallback = val_size, subset, fallback
         self.source = "not looked for yet"
-        self.save_hyperparameters(ignore=["augmentation", "sampler"], logger=False)
+        self.save_hyperparameters(ignore=["augmentation", "sampler", "inflation"], logger=False)
 
     def default_augmentation(self, seed: int) -> ImageAugmentation:
         """SimCLR's for small grey images."""
@@ -121,6 +129,8 @@ class FashionMNISTDataModule(ImageDataModule):
             kept = rows_of_classes(labels, kept, self.classes)
         if self.imbalance is not None:
             kept = kept[long_tailed(labels[kept], self.imbalance, self.seed)]
+        if self.rare is not None:
+            kept = kept[undersampled(labels[kept], self.rare, self.seed)]
         if self.subset is not None and self.subset < len(kept):
             chosen = torch.Generator().manual_seed(self.seed)
             kept = kept[torch.randperm(len(kept), generator=chosen)[: self.subset].sort().values]

@@ -1,5 +1,6 @@
 """What the image DataModules share: batches, splits, and views made on the device after the transfer."""
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_contrast.data.augment import ImageAugmentation
+from lightning_contrast.data.inflation import Inflation
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.normalize import Normalize
 from lightning_contrast.data.samplers import (
@@ -40,6 +42,7 @@ class ImageDataModule(LightningDataModule):
         seed: Seed of split, order and views.
         sampler: Which batches an epoch has, a batch sampler's class; None shuffles.
         pairs: Whether the two views are ``anchor`` and ``positive``, compared only across, instead of ``views``.
+        inflation: Adds generated images to training, and to nothing else; None adds none.
 
     Raises:
         ValueError: If a number is out of range.
@@ -62,6 +65,7 @@ class ImageDataModule(LightningDataModule):
         seed: int = 0,
         sampler: BatchSamplerCallable | None = None,
         pairs: bool = False,
+        inflation: Inflation | None = None,
     ) -> None:
         super().__init__()
         if pairs and n_views != 2:
@@ -85,6 +89,7 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self.sampler = sampler
         self.pairs = pairs
+        self.inflation = inflation
 
     def default_augmentation(self, seed: int) -> ImageAugmentation:
         """The augmentation when none is given."""
@@ -95,13 +100,18 @@ class ImageDataModule(LightningDataModule):
         """What happens to an image that is not augmented."""
         return self.augmentation.normalize
 
+    @cached_property
+    def training_images(self) -> Dataset[Any]:
+        """What batches of training are drawn from: the training split, inflated if so wished."""
+        return self.train_set if self.inflation is None else self.inflation(self.train_set)
+
     def batch_sampler(self) -> EpochBatchSampler:
         """Which batches an epoch of training has; its seed is counted from the DataModule's."""
         if self.sampler is not None:
-            sampler = self.sampler(self.train_set, self.batch_size)
+            sampler = self.sampler(self.training_images, self.batch_size)
             sampler.seed += self.seed
             return sampler
-        size = len(self.train_set)  # type: ignore[arg-type]
+        size = len(self.training_images)  # type: ignore[arg-type]
         drop_last = self.drop_last and size >= self.batch_size
         return ShuffledBatchSampler(size, self.batch_size, drop_last=drop_last, seed=self.seed)
 
@@ -109,7 +119,7 @@ class ImageDataModule(LightningDataModule):
         """Shuffled, resumable, sharded by rank."""
         if self.trainer is not None and getattr(self.trainer, "overfit_batches", False):
             return self._loader(self.train_set)  # the same batches every epoch
-        return ResumableLoader(self.train_set, self.batch_sampler(), **self._loader_options())
+        return ResumableLoader(self.training_images, self.batch_sampler(), **self._loader_options())
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split, in order."""

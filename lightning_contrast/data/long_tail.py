@@ -1,6 +1,6 @@
 """Training splits with few samples of some classes, or none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -45,6 +45,45 @@ def long_tailed(labels: Tensor, ratio: float, seed: int = 0) -> Tensor:
         members = (inverse == c).nonzero()[:, 0]
         kept.append(members[torch.randperm(len(members), generator=generator)[:count]])
     return torch.cat(kept).sort().values
+
+
+def check_shares(rare: Mapping[int, float] | None) -> dict[int, float] | None:
+    """The shares as given.
+
+    Raises:
+        ValueError: for one outside (0, 1].
+    """
+    if rare is not None and not all(0 < share <= 1 for share in rare.values()):
+        raise ValueError(f"rare={dict(rare)}: the share that each class keeps must lie in (0, 1].")
+    return None if rare is None else dict(rare)
+
+
+def undersampled(labels: Tensor, rare: Mapping[int, float], seed: int = 0) -> Tensor:
+    """Rows to keep, sorted, so that some classes keep only a share of theirs, at least one row.
+
+    Args:
+        labels: int64 ``[N]``.
+        rare: share by class, in (0, 1].
+        seed: of the choice.
+
+    Raises:
+        ValueError: for a class without rows, or a share out of range.
+
+    Example:
+        >>> labels = torch.arange(2).repeat_interleave(100)
+        >>> labels[undersampled(labels, {1: 0.03})].bincount().tolist()
+        [100, 3]
+    """
+    check_shares(rare)
+    generator = torch.Generator().manual_seed(seed)
+    kept = torch.ones_like(labels, dtype=torch.bool)
+    for c, share in sorted(rare.items()):
+        members = (labels == c).nonzero()[:, 0]
+        if not len(members):
+            raise ValueError(f"rare={dict(rare)}: there is no training image of class {c}.")
+        count = max(1, round(share * len(members)))
+        kept[members[torch.randperm(len(members), generator=generator)[count:]]] = False
+    return kept.nonzero()[:, 0]
 
 
 def rows_of_classes(labels: Tensor, rows: Tensor, classes: Sequence[int]) -> Tensor:

@@ -3,6 +3,7 @@
 from lightning_contrast.encoders.bag_of_words import BagOfWords
 from lightning_contrast.encoders.encoder import Encoder, EncoderLike, ModuleEncoder
 from lightning_contrast.encoders.frozen import Frozen
+from lightning_contrast.encoders.masked_patches import MaskedPatches
 from lightning_contrast.encoders.mlp import MLPEncoder
 from lightning_contrast.encoders.momentum import Momentum
 from lightning_contrast.encoders.noise_conditioned import NoiseConditioned
@@ -20,6 +21,7 @@ __all__ = [
     "EncoderLike",
     "Frozen",
     "MLPEncoder",
+    "MaskedPatches",
     "ModuleEncoder",
     "Momentum",
     "NoiseConditioned",

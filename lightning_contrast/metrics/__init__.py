@@ -1,18 +1,34 @@
 """torchmetrics Metrics for embeddings, usable outside this library."""
 
 import lightning_contrast.lightning_imports  # noqa: F401
+from lightning_contrast.metrics.attention import AttentionDistance
+from lightning_contrast.metrics.augmented_distance import ClassDivergence, Concentration, Misalignment
+from lightning_contrast.metrics.class_collapse import SubclassShare
 from lightning_contrast.metrics.class_geometry import ClassGeometry
+from lightning_contrast.metrics.dense_geometry import DenseAlignment, DenseUniformity
 from lightning_contrast.metrics.geometry import Alignment, ModalityGap, Tolerance, Uniformity
+from lightning_contrast.metrics.group_harm import AllocationHarm, RepresentationHarm
 from lightning_contrast.metrics.knn import KNNAccuracy
 from lightning_contrast.metrics.neighbours import Hubness, LinearCKA, MutualKNN
+from lightning_contrast.metrics.neuron_matching import UnitMatching
+from lightning_contrast.metrics.out_of_distribution import OutOfDistribution
 from lightning_contrast.metrics.retrieval import EmbeddingRetrieval
 from lightning_contrast.metrics.ridge import FewLabelAccuracy, RidgeProbe
 from lightning_contrast.metrics.scores import ScoreHistogram
 from lightning_contrast.metrics.spectrum import EffectiveRank, LiDAR, RankMe
+from lightning_contrast.metrics.task_space import TaskDistance
+from lightning_contrast.metrics.two_sample_critic import CriticDivergence
 
 __all__ = [
     "Alignment",
+    "AllocationHarm",
+    "AttentionDistance",
+    "ClassDivergence",
     "ClassGeometry",
+    "Concentration",
+    "CriticDivergence",
+    "DenseAlignment",
+    "DenseUniformity",
     "EffectiveRank",
     "EmbeddingRetrieval",
     "FewLabelAccuracy",
@@ -20,11 +36,17 @@ __all__ = [
     "KNNAccuracy",
     "LiDAR",
     "LinearCKA",
+    "Misalignment",
     "ModalityGap",
     "MutualKNN",
+    "OutOfDistribution",
     "RankMe",
+    "RepresentationHarm",
     "RidgeProbe",
     "ScoreHistogram",
+    "SubclassShare",
+    "TaskDistance",
     "Tolerance",
     "Uniformity",
+    "UnitMatching",
 ]

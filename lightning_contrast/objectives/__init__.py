@@ -24,12 +24,14 @@ from lightning_contrast.objectives.gemini import Gemini
 from lightning_contrast.objectives.generalized_supcon import GeneralizedSupCon
 from lightning_contrast.objectives.gml import GML
 from lightning_contrast.objectives.groco import GroCo
+from lightning_contrast.objectives.hard_contrastive import HardContrastive
 from lightning_contrast.objectives.hcl import HCL
 from lightning_contrast.objectives.hydra import Hydra
 from lightning_contrast.objectives.i_con import ICon
 from lightning_contrast.objectives.infonce import InfoNCE
 from lightning_contrast.objectives.inv_p import InvP
 from lightning_contrast.objectives.isogclr import ISogCLR
+from lightning_contrast.objectives.joint_supcon import JointSupCon
 from lightning_contrast.objectives.kernel_infonce import KernelInfoNCE
 from lightning_contrast.objectives.macl import MACL
 from lightning_contrast.objectives.matryoshka import Matryoshka
@@ -102,11 +104,13 @@ __all__ = [
     "Gemini",
     "GeneralizedSupCon",
     "GroCo",
+    "HardContrastive",
     "Hydra",
     "ICon",
     "ISogCLR",
     "InfoNCE",
     "InvP",
+    "JointSupCon",
     "KernelInfoNCE",
     "MVInfoNCE",
     "Matryoshka",

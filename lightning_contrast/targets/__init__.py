@@ -4,7 +4,8 @@ from lightning_contrast.contrast import Paired
 from lightning_contrast.targets.nearby import Nearby
 from lightning_contrast.targets.same_label import SameLabel
 from lightning_contrast.targets.same_score import SameScore
+from lightning_contrast.targets.same_superclass import SameSuperclass
 from lightning_contrast.targets.target import Target
 from lightning_contrast.targets.teacher_similarity import TeacherSimilarity
 
-__all__ = ["Nearby", "Paired", "SameLabel", "SameScore", "Target", "TeacherSimilarity"]
+__all__ = ["Nearby", "Paired", "SameLabel", "SameScore", "SameSuperclass", "Target", "TeacherSimilarity"]

@@ -7,7 +7,7 @@ import torch
 
 from lightning_contrast.data import DigitsDataModule, FashionMNISTDataModule
 from lightning_contrast.data.debian import DataNotFoundError
-from lightning_contrast.data.long_tail import long_tailed
+from lightning_contrast.data.long_tail import long_tailed, undersampled
 from lightning_contrast.data.tensor_images import TensorImages
 
 
@@ -78,3 +78,22 @@ def test_one_class():
     for classes in ([], [3, 12]):
         with pytest.raises(ValueError, match=r"classes=\["):
             DigitsDataModule(classes=classes).setup()
+
+
+def test_rare_classes():
+    labels = torch.arange(4).repeat(200)
+    kept = undersampled(labels, {1: 0.01, 3: 0.5})
+    assert labels[kept].bincount().tolist() == [200, 2, 200, 100]
+    assert torch.equal(kept, kept.unique())
+    plain, data = DigitsDataModule(), DigitsDataModule(rare={6: 0.01})
+    for one in (plain, data):
+        one.setup()
+    sizes, before = (one.train_set.labels.bincount() for one in (data, plain))
+    assert sizes[6] == 1
+    assert torch.equal(sizes[torch.arange(10) != 6], before[torch.arange(10) != 6])
+    assert torch.equal(data.test_set.index, plain.test_set.index)
+    for rare in ({1: 0.0}, {1: 1.5}):
+        with pytest.raises(ValueError, match="rare="):
+            DigitsDataModule(rare=rare)
+    with pytest.raises(ValueError, match="no training image of class 12"):
+        DigitsDataModule(rare={12: 0.5}).setup()

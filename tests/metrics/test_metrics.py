@@ -2,21 +2,43 @@
 
 import multiprocessing
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 
 from lightning_contrast import metrics
+from lightning_contrast.functional.attention import attention_distance, offset_attention
+from lightning_contrast.functional.augmented_distance import (
+    augmented_distance,
+    class_divergence,
+    concentration,
+    misaligned,
+)
+from lightning_contrast.functional.class_collapse import subclass_share
 from lightning_contrast.functional.class_geometry import class_geometry
+from lightning_contrast.functional.dense_geometry import dense_alignment, dense_uniformity, match_cells
 from lightning_contrast.functional.few_label import few_label_accuracy
 from lightning_contrast.functional.geometry import alignment, modality_gap, tolerance, uniformity
+from lightning_contrast.functional.group_harm import (
+    allocation_harm,
+    confusion_counts,
+)
 from lightning_contrast.functional.hardness import score_distribution
 from lightning_contrast.functional.hubness import hubness
 from lightning_contrast.functional.knn import knn_predict
+from lightning_contrast.functional.neuron_matching import (
+    match_units,
+    sparse_prediction,
+)
 from lightning_contrast.functional.representation_similarity import linear_cka, mutual_knn
 from lightning_contrast.functional.retrieval import retrieval_figures
-from lightning_contrast.functional.ridge import ridge_probe
+from lightning_contrast.functional.ridge import ridge_probe, ridge_statistics
 from lightning_contrast.functional.spectrum import effective_rank, lidar, rankme
+from lightning_contrast.functional.task_space import bhattacharyya
+from lightning_contrast.functional.two_sample_critic import critic_divergence
+from lightning_contrast.functional.wdiscood import wdiscood_fit
 
 D, N, CLASSES = 6, 60, 4
 generator = torch.Generator().manual_seed(0)
@@ -26,6 +48,15 @@ X = torch.randn(N, D, generator=generator) + CENTRES[LABELS]
 Y = torch.randn(N, D, generator=generator) + CENTRES[LABELS]
 VIEWS = torch.stack([X, Y], 1)
 IDS = torch.arange(N)
+MAPS, OTHER_MAPS = X.view(N, 3, 1, 2), Y.view(N, 3, 1, 2)
+GUESSES = [(LABELS + (torch.rand(N, generator=generator) < p) * (IDS % 2)) % CLASSES for p in (0.8, 0.5, 0.3, 0.0)]
+TABLES = torch.stack(
+    [X[:, :CLASSES].softmax(1), Y[:, :CLASSES].softmax(1), F.one_hot(LABELS, CLASSES) * 0.9 + 0.025], 1
+)
+ATTENTION = (torch.cat([X, Y, X, Y], 1)[:, :18].view(N, 2, 3, 3)).softmax(3)
+FOREIGN = IDS % 3 == 0
+STRANGE = torch.where(FOREIGN[:, None], torch.randn(N, D, generator=generator), Y)
+GROUP_NAMES = ("both", "encoder", "probe", "neither")
 
 
 def accuracy(predicted):
@@ -36,7 +67,50 @@ def selected(found, names):
     return {name: getattr(found, name) for name in names}
 
 
+def harm():
+    """From the pairs themselves."""
+    cosine = []
+    for z in (F.normalize(X.double(), dim=1), F.normalize(Y.double(), dim=1)):
+        cosine.append(torch.stack([torch.stack([(z[k == LABELS] @ z[m == LABELS].T).mean() for m in range(CLASSES)])
+                                   for k in range(CLASSES)]))  # fmt: skip
+    ratio = ((1 - cosine[0]) / (1 - cosine[1])).fill_diagonal_(torch.nan)
+    worst = [(min((x, m) for m, x in enumerate(row) if m != k)) for k, row in enumerate(ratio.tolist())]
+    return {
+        "ratio": ratio,
+        "worst": torch.tensor([x for x, _ in worst]),
+        "towards": torch.tensor([m for _, m in worst]),
+    }
+
+
+def matching():
+    correlation = torch.from_numpy(np.corrcoef(torch.cat([X, Y], 1).T.double().numpy()))
+    found, weight = match_units(correlation[:D, D:]), sparse_prediction(correlation, D, 0.3)
+    return {
+        "one_to_one": found.matched.mean(),
+        "best": found.semi.mean(),
+        "predictors": (weight.abs() > 1e-6).sum(0).double().mean(),
+    }
+
+
+def detection():
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    score = wdiscood_fit(X, LABELS).score(STRANGE)
+    passed, accepted, _ = roc_curve(~FOREIGN, score, drop_intermediate=False)
+    area = roc_auc_score(~FOREIGN, score)
+    return {"auroc": torch.tensor(area), "fpr95": torch.tensor(passed[(accepted >= 0.95).argmax()])}
+
+
 SCORE_NAMES = ("positive_mean", "hardest_negative", "effective_negatives")
+
+
+class Transposed(metrics.TaskDistance):
+    """Samples first, as those of the other cases."""
+
+    def update(self, tables):
+        super().update(tables.transpose(0, 1))
+
+
 # name: (metric, arguments of update, arguments of the bank's update, expected value)
 CASES = {
     "alignment": (lambda: metrics.Alignment(), (X, Y), None, lambda: alignment(X, Y)),
@@ -61,6 +135,70 @@ CASES = {
         None,
         lambda: selected(score_distribution(X, X, LABELS, LABELS, anchor_ids=IDS, candidate_ids=IDS), SCORE_NAMES),
     ),
+    "representation_harm": (lambda: metrics.RepresentationHarm(D, CLASSES), (X, Y, LABELS), None, harm),
+    "allocation_harm": (
+        lambda: metrics.AllocationHarm(CLASSES),
+        (LABELS, *GUESSES),
+        None,
+        lambda: allocation_harm(*(confusion_counts(g, LABELS, CLASSES) for g in GUESSES))._asdict(),
+    ),
+    "unit_matching": (lambda: metrics.UnitMatching(D, D, penalty=0.3), (X, Y), None, matching),
+    "dense_alignment": (
+        lambda: metrics.DenseAlignment(),
+        (MAPS, OTHER_MAPS),
+        None,
+        lambda: dense_alignment(MAPS, OTHER_MAPS, match_cells(MAPS, OTHER_MAPS)).mean(),
+    ),
+    "dense_uniformity": (lambda: metrics.DenseUniformity(), (MAPS,), None, lambda: dense_uniformity(MAPS)),
+    "within_images": (
+        lambda: metrics.DenseUniformity(within=True),
+        (MAPS,),
+        None,
+        lambda: dense_uniformity(MAPS, within=True),
+    ),
+    "critic": (
+        lambda: metrics.CriticDivergence(hidden=8, steps=20),
+        (Y, X.flip(0) + 1),
+        (X, Y.flip(0) + 1),
+        lambda: critic_divergence(X, Y.flip(0) + 1, Y, X.flip(0) + 1, hidden=8, steps=20),
+    ),
+    "concentration": (
+        lambda: metrics.Concentration([1.0, 2.0, 3.0, 9.0]),
+        (VIEWS, LABELS),
+        None,
+        lambda: torch.stack(
+            [concentration(augmented_distance(VIEWS[c == LABELS]), [1.0, 2.0, 3.0, 9.0]) for c in range(CLASSES)]
+        ).amin(0),
+    ),
+    "misalignment": (lambda: metrics.Misalignment(0.8), (VIEWS,), None, lambda: misaligned(VIEWS, 0.8).float().mean()),
+    "class_divergence": (
+        lambda: metrics.ClassDivergence(D, CLASSES),
+        (X, LABELS),
+        None,
+        lambda: class_divergence(X, LABELS),
+    ),
+    "task_distance": (
+        lambda: Transposed(3),
+        (TABLES,),
+        None,
+        lambda: bhattacharyya(TABLES.transpose(0, 1)),
+    ),
+    "attention": (
+        lambda: metrics.AttentionDistance(2, (1, 3), (0, 1)),
+        (ATTENTION,),
+        None,
+        lambda: {
+            "distance": attention_distance(ATTENTION, (1, 3)).mean(0),
+            "offset": offset_attention(ATTENTION, (1, 3), (0, 1)).mean(0),
+        },
+    ),
+    "subclass_share": (
+        lambda: metrics.SubclassShare(D, [0, 1, 0, 1]),
+        (X, LABELS),
+        None,
+        lambda: subclass_share(ridge_statistics(X, LABELS, CLASSES), torch.tensor([0, 1, 0, 1])),
+    ),
+    "out_of_distribution": (lambda: metrics.OutOfDistribution(), (STRANGE, FOREIGN), (X, LABELS), detection),
     "knn": (
         lambda: metrics.KNNAccuracy(k=5),
         (Y, LABELS),
@@ -109,7 +247,9 @@ def close(found, expected):
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
         for name in expected:
-            torch.testing.assert_close(found[name].float(), expected[name].float(), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                found[name].float(), expected[name].float(), rtol=1e-4, atol=1e-5, equal_nan=True
+            )
     else:
         torch.testing.assert_close(found.float(), expected.float(), rtol=1e-4, atol=1e-5)
 
@@ -125,8 +265,8 @@ def test_equals_the_functional_form(name):
 
 
 def test_every_public_metric_has_a_case():
-    made = {type(case[0]()).__name__ for case in CASES.values()}
-    assert made == set(metrics.__all__)
+    made = {type(case[0]()).__name__ for case in CASES.values()} - {"Transposed"}
+    assert made | {"TaskDistance"} == set(metrics.__all__)
 
 
 def _rank(rank, folder):
@@ -184,6 +324,19 @@ def test_a_bank_update_is_seen_after_compute():
         (lambda: metrics.EmbeddingRetrieval(["map"]), "unknown retrieval figure 'map'"),
         (lambda: metrics.MutualKNN().update(X, Y[:3]), "row counts differ"),
         (lambda: metrics.Uniformity().compute(), "has seen no embeddings"),
+        (lambda: metrics.RepresentationHarm(4, 1), "groups must be at least 2; got 1"),
+        (lambda: metrics.AllocationHarm(2).update(*[LABELS] * 5), "must lie below it; got 3"),
+        (lambda: metrics.UnitMatching(0, 2), "at least 1; got 0 and 2"),
+        (lambda: metrics.UnitMatching(D, D).update(X, Y[:3]), "have 60 and 3 rows"),
+        (lambda: metrics.DenseAlignment().update(X, Y), r"feature maps must be \[N, C, H, W\]"),
+        (lambda: metrics.CriticDivergence("gan"), "kind='gan'"),
+        (lambda: metrics.Concentration([2.0, 1.0]), "smaller ones first"),
+        (lambda: metrics.Misalignment(3.0), r"eps must lie in \[0, 2\]"),
+        (lambda: metrics.TaskDistance(3).update(torch.ones(3, 4, 2)), "must hold probabilities"),
+        (lambda: metrics.TaskDistance(2).update(TABLES), "models=2 entries"),
+        (lambda: metrics.AttentionDistance(2, (2, 2)).update(ATTENTION), "T >= 4 tokens"),
+        (lambda: metrics.SubclassShare(4, [0, 1]), "at least one class must have two"),
+        (lambda: fill("out_of_distribution", IDS[FOREIGN]).compute(), "rows of both kinds"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
@@ -198,5 +351,7 @@ def test_plot_draws_without_touching_the_backend():
     before = matplotlib.get_backend()
     figure, _ = fill("alignment", IDS).plot()
     assert figure is not None
-    figure, _ = fill("hubness", IDS).plot()
+    for name in ("hubness", "representation_harm", "allocation_harm", "task_distance", "concentration", "attention"):
+        figure, _ = fill(name, IDS).plot()
+        assert figure is not None
     assert matplotlib.get_backend() == before

@@ -25,10 +25,12 @@ from lightning_contrast.objectives import (
     DecoupledUniformity,
     Disentangled,
     GroCo,
+    HardContrastive,
     Hydra,
     ICon,
     InfoNCE,
     ISogCLR,
+    JointSupCon,
     KernelInfoNCE,
     Matryoshka,
     MVInfoNCE,
@@ -49,6 +51,7 @@ from lightning_contrast.regularisers import (
     ConR,
     CrossEntropy,
     Dispersive,
+    LatentCodes,
     RotationPretext,
     TransportMatching,
 )
@@ -151,6 +154,9 @@ CASES: dict[str, Case] = {
     "gml-learnt": Case(lambda: GML([5, 1], Learnable(0.5)), two("label"), partial=True),
     "groco": Case(lambda: GroCo(k=3), two(), partial=True),
     "groco-all": Case(lambda: GroCo(k=3, stop_gradient=False), three()),
+    "ucl-behaviour": Case(lambda: HardContrastive(0.5, share=0.4), two()),
+    "which-features": Case(lambda: JointSupCon(0.5, 0.3), two("label")),
+    "which-features-superclass": Case(lambda: JointSupCon(0.5, 0.3, [0, 0, 1]), pairs("label")),
     "i-con": Case(ICon, two()),
     "i-con-label": Case(lambda: ICon(target=SameLabel(), debias=0.2, debias_learned=0.1), two("label")),
     "i-con-student": Case(lambda: ICon(kernel="student"), two()),
@@ -211,6 +217,7 @@ CASES: dict[str, Case] = {
     "disentangled": Case(
         lambda: knowing(Disentangled(2, 3), common=nn.Linear(2, 2), specific=nn.Linear(2, 3)), two("label", "method")
     ),
+    "c3-gan": Case(lambda: LatentCodes(codes=3, dim=WIDTH), two("label")),
     "ucf": Case(UCF, one("label", "method", "specific")),
 }
 """By slug, with the variant behind it."""

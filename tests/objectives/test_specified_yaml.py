@@ -10,7 +10,7 @@ from lightning_contrast.regularisers import Regulariser
 GIVEN = {"GML": {"class_counts": [3, 1]}, "MSC": {"dim": 4}, "ISogCLR": {"samples": 9}}
 NAMES = ["CACR", "CMIM", "GML", "HNNCE", "ICon", "ISogCLR", "KernelInfoNCE", "MACL", "MCL", "MSC", "MVDHEL"]
 NAMES += ["MVInfoNCE", "AlignUniform", "DecoupledUniformity", "GroCo", "PixContrast", "PixPro", "PolyView"]
-NAMES += ["Saunshi", "SepCLR", "SupReMix", "ZLoss"]
+NAMES += ["Saunshi", "SepCLR", "SupReMix", "ZLoss", "HardContrastive", "JointSupCon"]
 
 
 @pytest.mark.parametrize("name", NAMES)

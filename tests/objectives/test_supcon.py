@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from lightning_contrast import Contrast
+from lightning_contrast import Candidates, Contrast
 from lightning_contrast.objectives import InfoNCE, SupCon
 from tests.objective_tester import ObjectiveTester
 from tests.objectives.test_infonce import infonce
@@ -105,3 +105,21 @@ def test_no_positive_anywhere_is_zero(path: str) -> None:
     loss.backward()
     assert loss.item() == 0
     assert not z.grad.any()
+
+
+# Joints of a body (JOTR): one label a joint, background unlabelled, a bank of earlier joints ----------------------------
+
+
+def test_joints_background_and_bank() -> None:
+    z = torch.randn(9, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    joint = torch.tensor([0, 1, 0, 1, -1, -1, 0, 1, 2])  # the last three are the bank's
+    here = Contrast.from_views(z[None, :6], label=joint[:6])
+    bank = Candidates(z[6:], {"label": joint[6:]}, name="queue", where="replicated")
+    losses = []
+    s = torch.nn.functional.cosine_similarity(z[:, None], z, dim=2) / 0.07
+    for i in range(4):
+        others = [j for j in range(9) if j != i]
+        positives = [j for j in others if joint[j] == joint[i]]
+        assert len(positives) == 2, "one in the batch, one in the bank"
+        losses += [(s[i, others].logsumexp(0) - s[i, positives].mean()).item()]
+    assert SupCon(0.07)(here.append(bank)).item() == pytest.approx(sum(losses) / 4)

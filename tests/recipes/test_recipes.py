@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.parameter import is_lazy
 
 from lightning_contrast.callbacks import TrainTeacher
 from lightning_contrast.cli.arguments import read_arguments
@@ -42,6 +43,7 @@ SMALL = {
     "DigitsDataModule": ["--data.image_size=14", "--data.batch_size=48", "--model.encoder.widths=[4, 8]"],
     "PlacesDataModule": FASHION,
     "ColouredDataModule": FASHION,
+    "ArchitectureDataModule": ["--data.architectures=48", "--data.seeds=2", "--data.samples=8", "--data.batch_size=16"],
     "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
 }  # fmt: skip
 
@@ -86,7 +88,8 @@ def test_head(method):
 
 def quick(slug, folder, *more):
     """Small and short; what a recipe says of batches holds for other data too."""
-    data = read_arguments([f"--config={slug}"]).config["data"]
+    config = read_arguments([f"--config={slug}"]).config
+    data = config["data"]
     name = data["class_path"].rpartition(".")[2]
     assert name in SMALL, f"say in SMALL how a recipe on {name} is run in a second"
     made = {"packages": write_sample, "fashion": write_small}
@@ -96,8 +99,11 @@ def quick(slug, folder, *more):
     ]
     if slug == "rrcm":  # its encoder is within another
         small = [word.replace("model.encoder.widths", "model.encoder.encoder.widths") for word in small]
+    small = [word.format(packages=write_sample(folder / "packages")) if "{" in word else word for word in SMALL[name]]
+    if "encoder" in config["model"]["encoder"].get("init_args", {}):  # one encoder around another
+        small = [word.replace("--model.encoder.", "--model.encoder.encoder.") for word in small]
     settings = data.get("init_args", {})
-    kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs") if key in settings]
+    kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs", "inflation") if key in settings]
     return [f"--config={slug}", *small, *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
 
 
@@ -112,11 +118,17 @@ def test_two_steps(slug, tmp_path):
     assert cli.trainer.global_step == 2
     data = (cli.datamodule, cli.datamodule.augmentation) if hasattr(cli.datamodule, "augmentation") else ()
     parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.trainer.train_dataloader.batch_sampler, *data)
+    before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()
+              if not is_lazy(p)}  # fmt: skip
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert cli.trainer.global_step == 2
+    batches = cli.trainer.train_dataloader
+    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.datamodule, batches.batch_sampler, batches.dataset)
     used = {type(part).__name__ for part in parts}
     assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
     after = dict(cli.model.encoder.named_parameters())
-    assert any(not torch.equal(before[name], p) for name, p in after.items()), "the encoder learns"
+    assert any(not torch.equal(p, after[name]) for name, p in before.items()), "the encoder learns"
     assert all(torch.isfinite(p).all() for p in after.values())
 
 
