@@ -54,6 +54,8 @@ class Observation:
     steps: list[Step] = field(default_factory=list)
     failure: Exception | None = None
     """What ended the steps before their time."""
+    reached: str = "set-up"
+    """How far the steps came."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Mean seconds of a step by what they go into."""
     memory: Memory | None = None

@@ -1,6 +1,9 @@
 """From the arguments of ``fit`` to an observation: the same parsing, a few steps, nothing written."""
 
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import lightning.pytorch as pl
@@ -8,9 +11,10 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from lightning_contrast.cli.doctor.clock import StepClock
-from lightning_contrast.cli.doctor.observation import Observation
+from lightning_contrast.cli.doctor.observation import Observation, Step
 from lightning_contrast.cli.doctor.probe import EnoughSeen, Probe
 from lightning_contrast.cli.trainer import ContrastiveCLI
+from lightning_contrast.modules.setup import first_batch
 
 # One process that writes nothing, shows nothing, evaluates nothing and does not stop by itself.
 FIXED: dict[str, Any] = {
@@ -55,12 +59,35 @@ class Patient(ContrastiveCLI):
         callbacks.append(Probe(seen, self.steps, self.clock))
         fit: Callable[..., None] = self.trainer.fit
         try:
-            fit(self.model, datamodule=self.datamodule, ckpt_path=self._get(self.config, "ckpt_path"))
+            with _quietly():
+                fit(self.model, datamodule=self.datamodule, ckpt_path=self._get(self.config, "ckpt_path"))
         except EnoughSeen:
             pass
         except Exception as error:  # a finding like any other; Ctrl-C goes through
             seen.failure = error
+            seen.reached = f"step {len(seen.steps)}" if seen.steps else "set-up"
+            if not seen.steps:
+                self._look_at_a_batch(seen)
         self.seen = seen
+
+    def _look_at_a_batch(self, seen: Observation) -> None:
+        """What could not even be set up may be explained by its data."""
+        with suppress(Exception):
+            seen.steps.append(Step(first_batch(self.model, "fit")))  # type: ignore[arg-type]
 
     def after_fit(self) -> None:
         """Nothing was trained."""
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Lightning's remarks on a run that is none."""
+    log = logging.getLogger("lightning.pytorch")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)

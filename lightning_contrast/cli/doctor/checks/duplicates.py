@@ -33,7 +33,7 @@ def check(seen: Observation) -> Iterator[Finding]:
         f"batch; {alike / max(1, pairs):.2%} of the negative pairs are the same thing twice",
         "Equal samples are pushed apart as hard as strangers: the most similar negatives are no negatives.",
         "drop duplicates from the data, give them one `index`, keep them out of a batch (--data.sampler "
-        "DistinctBatchSampler), or --trainer.callbacks+=FalseNegativeFilter with a threshold",
+        "DistinctBatchSampler), or --trainer.callbacks+=FalseNegativeFilter with max_score 0.99",
     )
 
 

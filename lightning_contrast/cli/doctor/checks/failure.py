@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lightning_contrast.cli.doctor.finding import Finding
 from lightning_contrast.cli.doctor.observation import Observation
 
-UNLESS = ("inputs-not-finite", "out-of-memory")
+UNLESS = ("inputs-not-finite",)
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -18,10 +18,9 @@ def check(seen: Observation) -> Iterator[Finding]:
         yield Finding(
             "out-of-memory",
             "error",
-            f"step {len(seen.steps)} of {seen.rows or 'the configured'} rows: {told[:300]}",
+            f"{seen.reached}: {told[:300]}",
             "Training would end here.",
             "--model.chunk_size 32 encodes in chunks, with the gradient of the whole batch; or a smaller --data.batch_size",
         )
         return
-    where = f"step {len(seen.steps)}" if seen.steps else "set-up"
-    yield Finding("fails", "error", f"{where}: {told}", "Training would end here.", "what the message says")
+    yield Finding("fails", "error", f"{seen.reached}: {told}", "Training would end here.", "what the message says")

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from lightning_contrast.cli.doctor.finding import Finding
 from lightning_contrast.cli.doctor.observation import Observation
 
-UNLESS = ("embeddings-alike", "no-negatives", "ids-repeat", "views-identical", "anchors-left-out", "temperature-too-low")
+UNLESS = (
+    "embeddings-alike", "no-negatives", "negatives-excluded", "ids-repeat", "views-identical", "anchors-left-out",
+    "temperature-too-low", "loss-above-chance",
+)  # fmt: skip
 EXPLODES = 100.0  # of the norm of the weights
 
 
@@ -20,7 +23,7 @@ def check(seen: Observation) -> Iterator[Finding]:
         if max(sizes) < 1e-12:
             yield Finding(
                 "dead-gradient",
-                "error",
+                "warning" if part in ("objective", "extras") else "error",  # prototypes may wait for their turn (SwAV)
                 f"no gradient reaches the {part} in {len(steps)} steps",
                 "It stays as it was initialised.",
                 f"--model.{part}: something before the loss cuts the graph (detach, argmax, units that are never active); "

@@ -36,5 +36,5 @@ def check(seen: Observation) -> Iterator[Finding]:
             "error" if after == 0 else "warning",
             f"callbacks exclude {1 - after / before:.0%} of the negatives",
             "A filter meant for a few false negatives that takes out most leaves little to be told apart from.",
-            "the filter's threshold or share (such as --trainer.callbacks.threshold of FalseNegativeFilter)",
+            "the filter's limits: max_score, quantile or margins of FalseNegativeFilter, count of HardestNegatives",
         )

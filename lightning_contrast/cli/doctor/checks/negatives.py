@@ -22,7 +22,7 @@ def check(seen: Observation) -> Iterator[Finding]:
             "A softmax over the positive alone is 0 whatever the network does: nothing is learned.",
             "--model.in_batch true, --trainer.callbacks+=MemoryQueue, or a larger --data.batch_size",
         )
-    elif 0 < negatives < FEW and getattr(seen.module.objective, "form", None) == "softmax":
+    elif 0 < negatives < FEW and getattr(seen.module.objective, "form", None) == "softmax" and not _by_class(seen):
         yield Finding(
             "few-negatives",
             "warning",
@@ -32,3 +32,8 @@ def check(seen: Observation) -> Iterator[Finding]:
             "a larger --data.batch_size (with --model.chunk_size it costs no memory), or "
             "--trainer.callbacks+=MemoryQueue",
         )
+
+
+def _by_class(seen: Observation) -> bool:
+    """Whether candidates are one prototype a class, of which there are as many as there are classes."""
+    return seen.steps[-1].contrasts[0][0].candidates[0].where == "replicated"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from lightning_contrast.cli.doctor.finding import Finding
 from lightning_contrast.cli.doctor.observation import Observation
 
-LOW, LOWEST = 0.02, 0.005
+LOW, LOWEST = 0.01, 0.005  # CLIP's least; ArcFace's scale of 64 is 0.016
 HIGH = 1.0
 OPTION = "--model.objective.temperature: 0.05 to 0.5 are usual with cosine"
 
