@@ -19,6 +19,7 @@ COMMANDS = {
     "mine": "hard negatives of every training sample by a checkpoint (.npz, .parquet), and what each rule removed",
     "evidence": "compare methods at an equal budget: table and chart",
     "methods": "list the shipped methods",
+    "completion": "print a script by which bash or zsh completes commands, recipes, options and classes",
 }
 HELP = """usage: lightning-contrast COMMAND [options]
 

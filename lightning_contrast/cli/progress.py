@@ -110,7 +110,7 @@ class Progress(LiveFigures, RichProgressBar):
         others = super().get_metrics(trainer, pl_module)
         return {**self.shown, **{k: v for k, v in others.items() if k not in ("v_num", "train/loss")}}
 
-    is_disabled = RichProgressBar.is_disabled  # type: ignore[assignment]
+    is_disabled = RichProgressBar.is_disabled
     disable, enable = RichProgressBar.disable, RichProgressBar.enable
 
 

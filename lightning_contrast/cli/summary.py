@@ -14,7 +14,9 @@ def after_fit(trainer: pl.Trainer, run: Path, next_steps: bool = True) -> None:
     """The last figures, where they lie, and what to do next."""
     console = Console()
     figures = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.endswith(("_step", "_epoch"))}
-    table = Table(title=f"Step {trainer.global_step}{_pace(trainer)}", title_justify="left", show_header=False, box=None)
+    table = Table(
+        title=f"Step {trainer.global_step}{_pace(trainer)}", title_justify="left", show_header=False, box=None
+    )
     for name, value in sorted(figures.items()):
         table.add_row(name, f"{value:.4g}")
     if figures:

@@ -87,6 +87,12 @@ class Observation:
         """Samples a step."""
         return len(self.steps[0].batch["index"]) if self.steps else 0
 
+    @property
+    def samples(self) -> int | None:
+        """Training samples; ``None`` where the data do not say."""
+        dataset: Any = getattr(getattr(self.trainer, "train_dataloader", None), "dataset", None)
+        return len(dataset) if hasattr(dataset, "__len__") else None
+
     # What is compared ---------------------------------------------------------------------------------------------
 
     @property

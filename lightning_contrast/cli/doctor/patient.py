@@ -73,7 +73,7 @@ class Patient(ContrastiveCLI):
     def _look_at_a_batch(self, seen: Observation) -> None:
         """What could not even be set up may be explained by its data."""
         with suppress(Exception):
-            seen.steps.append(Step(first_batch(self.model, "fit")))  # type: ignore[arg-type]
+            seen.steps.append(Step(first_batch(self.model, "fit")))
 
     def after_fit(self) -> None:
         """Nothing was trained."""

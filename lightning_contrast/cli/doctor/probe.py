@@ -59,9 +59,7 @@ class Probe(pl.Callback):
             step.untouched += [f"{part}.{name}" for name, p in parameters.items() if p.grad is None]
         self._before = {name: p.detach().clone() for name, p in pl_module.named_parameters() if p.dim() > 1}
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """How far weights moved; after the last step, what is measured apart."""
         self._laps.append(self.clock.lap())
         seen, step = self.seen, self.seen.steps[-1]

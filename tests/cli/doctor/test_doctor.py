@@ -105,7 +105,9 @@ def test_every_finding_is_seeded_or_tested_below_and_explained():
     assert found == {*SEEDED, "throughput", "memory", "batch-does-not-fit"}
     guide = (root / "docs/guides/doctor.md").read_text()
     assert all(f"| `{name}` |" in guide for name in found)
-    assert {path.stem for path in (root / "lightning_contrast/cli/doctor/checks").glob("[a-z]*.py")} == set(check_names())
+    assert {path.stem for path in (root / "lightning_contrast/cli/doctor/checks").glob("[a-z]*.py")} == set(
+        check_names()
+    )
 
 
 def test_explicit_negatives_that_are_the_positive():
@@ -212,7 +214,9 @@ def test_a_check_that_cannot_read_the_data_leaves_the_others(monkeypatch):
 
 @pytest.mark.parametrize("slug", ["simclr", "byol", "supcon", "package-search", "siglip"])
 def test_no_error_in_shipped_recipes(slug, tmp_path):
-    args = [a for a in quick(slug, tmp_path, *ALSO.get(slug, [])) if not a.startswith(("--trainer.max", "--trainer.en"))]
+    args = [
+        a for a in quick(slug, tmp_path, *ALSO.get(slug, [])) if not a.startswith(("--trainer.max", "--trainer.en"))
+    ]
     found = findings_of(examine(args, 2))
     allowed = {"few-negatives"} if slug == "package-search" else set()  # of the 16 rows a batch that tests take
     assert {f.name for f in found if f.severity != "note"} <= allowed

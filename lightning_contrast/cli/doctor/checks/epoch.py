@@ -8,9 +8,7 @@ from lightning_contrast.cli.doctor.observation import Observation
 
 def check(seen: Observation) -> Iterator[Finding]:
     """``batch-is-the-data``."""
-    batches, rows = seen.trainer.num_training_batches, seen.rows
-    dataset = getattr(getattr(seen.trainer, "train_dataloader", None), "dataset", None)
-    samples = len(dataset) if hasattr(dataset, "__len__") else None
+    batches, rows, samples = seen.trainer.num_training_batches, seen.rows, seen.samples
     if not rows or not samples or batches > 1 or rows < 0.5 * samples:
         return
     yield Finding(

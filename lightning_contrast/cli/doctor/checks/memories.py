@@ -9,9 +9,7 @@ from lightning_contrast.cli.doctor.observation import Observation
 
 def check(seen: Observation) -> Iterator[Finding]:
     """``queue-larger-than-data``."""
-    loader = getattr(seen.trainer, "train_dataloader", None)
-    dataset = getattr(loader, "dataset", None)
-    samples = len(dataset) if hasattr(dataset, "__len__") else None
+    samples = seen.samples
     if samples is None:
         return
     for queue in (c for c in seen.trainer.callbacks if isinstance(c, MemoryQueue)):
