@@ -11,6 +11,7 @@ TRAINER = ("fit", "validate", "test", "predict")
 COMMANDS = {
     "demo": "pre-train a small encoder on real images, evaluate it, draw it: about three minutes",
     "fit": "train, from a recipe or a YAML file",
+    "doctor": "look at the first steps of what `fit` would train, and say what is wrong with it: seconds before hours",
     "validate": "validation loss of a checkpoint",
     "test": "the same on the test split",
     "predict": "write embeddings with their index (.npz)",
@@ -22,6 +23,7 @@ COMMANDS = {
     "mine": "hard negatives of every training sample by a checkpoint (.npz, .parquet), and what each rule removed",
     "evidence": "compare methods at an equal budget: table and chart",
     "methods": "list the shipped methods",
+    "completion": "print a script by which bash or zsh completes commands, recipes, options and classes",
 }
 HELP = """usage: lightning-contrast COMMAND [options]
 
@@ -32,6 +34,7 @@ Contrastive training of any encoder with PyTorch Lightning.
 Start here:
   lightning-contrast demo
   lightning-contrast fit --config simclr                        a shipped recipe, by name
+  lightning-contrast doctor --config simclr                     is anything wrong with it?
   lightning-contrast fit --config simclr --print_config         all of its settings, as YAML
   lightning-contrast fit --config simclr --model.encoder SmallResNet --trainer.max_epochs 5
   lightning-contrast evaluate --ckpt_path last                  the newest run

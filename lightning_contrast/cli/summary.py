@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 from rich.console import Console
 from rich.table import Table
 
+from lightning_contrast.cli.progress import LiveFigures
 from lightning_contrast.cli.runs import LAST
 
 
@@ -13,7 +14,9 @@ def after_fit(trainer: pl.Trainer, run: Path, next_steps: bool = True) -> None:
     """The last figures, where they lie, and what to do next."""
     console = Console()
     figures = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.endswith(("_step", "_epoch"))}
-    table = Table(title=f"Step {trainer.global_step}", title_justify="left", show_header=False, box=None)
+    table = Table(
+        title=f"Step {trainer.global_step}{_pace(trainer)}", title_justify="left", show_header=False, box=None
+    )
     for name, value in sorted(figures.items()):
         table.add_row(name, f"{value:.4g}")
     if figures:
@@ -33,6 +36,15 @@ def tell_next(console: Console, run: Path) -> None:
             f"  lightning-contrast predict --config {run / 'config.yaml'} --ckpt_path {run / LAST}",
         ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+
+
+def _pace(trainer: pl.Trainer) -> str:
+    """How long it took, and how fast that was."""
+    live = trainer.progress_bar_callback
+    if not isinstance(live, LiveFigures) or not live.seconds or not live.samples:
+        return ""
+    minutes, seconds = divmod(round(live.seconds), 60)
+    return f", {minutes}:{seconds:02d} minutes, {live.samples / live.seconds:,.0f} {live.unit} a second"
 
 
 def _leave_figures(trainer: pl.Trainer, run: Path, figures: dict[str, float]) -> None:

@@ -19,7 +19,7 @@ from lightning_contrast.cli.classes import import_public_classes
 from lightning_contrast.cli.errors import UserError, own_error
 from lightning_contrast.cli.explain import explain
 from lightning_contrast.cli.main import COMMANDS
-from lightning_contrast.cli.progress import Progress
+from lightning_contrast.cli.progress import progress_bar
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import checkpoint_at, new_run, newest_checkpoint, run_of
 from lightning_contrast.modules import ContrastiveModule
@@ -182,7 +182,7 @@ class ContrastiveCLI(LightningCLI):
             self.save_config_callback = None
             kwargs["logger"] = config.get("logger") or False
         if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
-            callbacks.append(Progress())
+            callbacks.append(progress_bar())
         if self.subcommand == "predict":
             callbacks.append(EmbeddingWriter(str(self._output())))
         kept = (

@@ -90,7 +90,7 @@ def find_widths(module: "ContrastiveModule", stage: str) -> None:
     unfinished = _unfinished(module)
     if not unfinished and module.exchange != "ring":
         return
-    batch = _first_batch(module, stage)
+    batch = first_batch(module, stage)
     if batch is None:
         return
     norms = batch_norms(module)
@@ -112,7 +112,7 @@ def find_widths(module: "ContrastiveModule", stage: str) -> None:
             teacher.follow(module._online())
 
 
-def _first_batch(module: "ContrastiveModule", stage: str) -> Any:
+def first_batch(module: "ContrastiveModule", stage: str) -> Any:
     """One batch, collated by the loader's own function, without touching its sampler."""
     trainer = module.trainer
     loops: dict[str, Any] = {"fit": trainer.fit_loop, "validate": trainer.validate_loop, "test": trainer.test_loop}

@@ -48,6 +48,8 @@ def shortened(words: list[str]) -> list[str]:
     if command in ("validate", "test", "predict") and not asks:
         small = [] if "--data" in rest or any("/" in word for word in rest) else ["--data.val_size=32"]
         return [*words, *small, *QUIET, *(["--trainer.limit_predict_batches=2"] if command == "predict" else FEW[1:3])]
+    if command == "doctor" and "--steps" not in rest:
+        return [*words, "--steps=2", "--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=64"]
     if command == "demo":
         return [*words, "--epochs=1", "--data.batch_size=16", "--data.val_size=32", *FEW]
     return words
