@@ -26,27 +26,27 @@ from lightning_contrast.callbacks import (
 )
 from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
-from lightning_contrast.data import ImageAugmentation, MultiCrop, NoisePath, InflatedImages, TensorImages
-from lightning_contrast.functional.extrapolation import extrapolated
+from lightning_contrast.data import ImageAugmentation, InflatedImages, MultiCrop, NoisePath, TensorImages
 from lightning_contrast.encoders import MaskedPatches
 from lightning_contrast.functional.augmented_distance import augmented_distance
 from lightning_contrast.functional.dense_geometry import dense_alignment, dense_uniformity
+from lightning_contrast.functional.extrapolation import extrapolated
 from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
 from lightning_contrast.functional.neuron_matching import match_units, unit_correlation, unit_sums
 from lightning_contrast.functional.potential import log_potential
-from lightning_contrast.heads import ReweightingHead
 from lightning_contrast.functional.task_space import bhattacharyya, inpca
 from lightning_contrast.functional.two_sample_critic import critic_divergence
 from lightning_contrast.functional.wdiscood import wdiscood_fit
+from lightning_contrast.heads import ReweightingHead
 from lightning_contrast.metrics import LinearCKA, MutualKNN, RepresentationHarm
 from lightning_contrast.objectives import (
     AMCL,
     BECLR,
     CACR,
     CMIM,
-    CSR,
     CRD,
+    CSR,
     DCL,
     DCLW,
     GML,
@@ -65,8 +65,8 @@ from lightning_contrast.objectives import (
     Gemini,
     GeneralizedSupCon,
     GroCo,
-    Hydra,
     HardContrastive,
+    Hydra,
     ICon,
     InfoNCE,
     InvP,
@@ -93,7 +93,17 @@ from lightning_contrast.objectives import (
     pixel_contrast,
 )
 from lightning_contrast.objectives.inv_p import parts
-from lightning_contrast.regularisers import CARE, UCF, Beside, ConR, Dispersive, Regularised, RotationPretext, TransportMatching, LatentCodes
+from lightning_contrast.regularisers import (
+    CARE,
+    UCF,
+    Beside,
+    ConR,
+    Dispersive,
+    LatentCodes,
+    Regularised,
+    RotationPretext,
+    TransportMatching,
+)
 from lightning_contrast.similarities import LipschitzBilinear
 from lightning_contrast.targets import SameLabel
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
@@ -444,6 +454,8 @@ def factorised(z: Tensor) -> Tensor:
 
 
 BANK = unit(torch.randn(9, D, generator=torch.Generator().manual_seed(11), dtype=torch.float64))
+
+
 def inflated_rows() -> Tensor:
     """Which rows one pass over the inflated split has: the first four are real, the others generated."""
     rows = torch.arange(N, dtype=torch.uint8).view(N, 1, 1, 1)
@@ -1019,6 +1031,7 @@ TABLE = [
         "no small views",
         lambda z: crops_of(MultiCrop(seed=2), z),
         lambda z: crops_of(ImageAugmentation(seed=2), z),
+    ),
     R(
         "wcord",
         "no Lipschitz constraint, l2 = 0",

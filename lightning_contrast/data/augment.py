@@ -136,7 +136,7 @@ class ImageAugmentation(nn.Module):
         for view in range(count):
             draw = self._draw(images, index, epoch, view)
             mirrored = (draw[4] < self.flip).float()
-            known.append(torch.stack([*_random_box(draw[:4], h, w, self.scale, self.ratio), mirrored], 1))
+            known.append(torch.stack([*_random_box(draw[:4], h, w, self.crop(view)[1], self.ratio), mirrored], 1))
         return {"box": torch.stack(known, 1)}
 
     def _draw(self, images: Tensor, index: Tensor, epoch: int, view: int) -> list[Tensor]:
@@ -163,13 +163,8 @@ class ImageAugmentation(nn.Module):
             raise ValueError(
                 f"images must be [N, C, H, W] with an index [N], got {list(images.shape)} and {list(index.shape)}"
             )
-        if self.shared_from is not None and view >= self.shared_from:
-            index = index[torch.arange(len(index), device=index.device) // self.chunk * self.chunk]
-        numbers = counter_uniform(index.to(images.device), _NUMBERS, seed=self.seed, epoch=epoch, view=view)
-        draw = list(numbers.unbind(1))
-        out = self._geometry(as_float(images), draw[:7], *self.crop(view))
         draw = self._draw(images, index, epoch, view)
-        out = self._geometry(as_float(images), draw[:7])
+        out = self._geometry(as_float(images), draw[:7], *self.crop(view))
         out = self._color(out, draw[7:13])
         if self.solarize:
             inverted = torch.where(out > 0.5, 1 - out, out)

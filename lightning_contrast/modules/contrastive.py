@@ -16,14 +16,13 @@ from lightning_contrast.data.exact_resume import ExactResume
 from lightning_contrast.encoders import EncoderLike, Teacher
 from lightning_contrast.heads import HeadLike
 from lightning_contrast.modules import setup as preparation
-from lightning_contrast.modules.checks import applied, check_arguments, check_embeddings, warn_of_untrained
+from lightning_contrast.modules.checks import applied, check_arguments, check_embeddings
 from lightning_contrast.modules.chunks import encode_in_chunks, joined, rows_of, shapes_of
 from lightning_contrast.modules.figures import check_finite, logs_now, seen, training_figures
 from lightning_contrast.modules.inputs import Inputs, inputs_of, payload_of
 from lightning_contrast.modules.optimizers import configured_optimizers
 from lightning_contrast.modules.teachers import WithTeachers
 from lightning_contrast.objectives import InfoNCE, Objective
-from lightning_contrast.temperatures import TemperatureModule
 from lightning_contrast.transforms import TransformLike
 from lightning_contrast.transforms.transform import in_order, transformed, transformed_pairs
 
@@ -255,13 +254,6 @@ class ContrastiveModule(WithTeachers):
         """The step, and at once what follows it: checkpoints written later in the step already hold it."""
         super().optimizer_step(*args, **kwargs)
         self.after_optimizer_step()
-
-    def after_optimizer_step(self) -> None:
-        """Teachers and temperatures follow."""
-        self.teachers_after_step()
-        for module in [m for m in self.modules() if isinstance(m, TemperatureModule)]:
-            module.after_step()
-        warn_of_untrained(self)
 
     # Logging ------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ class CSR(InfoNCE):
     contrast's embeddings are the features ``x``; :attr:`head` makes their codes, which are what is compared, and what is
     used afterwards: ``objective.head(features)``. Squared errors are means over the width. ``L_dead`` lets units that have
     not fired for ``dead_after`` steps reconstruct what is left over; it is relative to what is left over. The target of
-    reconstruction is a constant, so an encoder that trains along learns from the codes alone.
+    reconstruction is a constant; an encoder that trains along is pulled on through the codes, by both terms.
 
     Sure: high.
 

@@ -55,8 +55,6 @@ ALSO = {
     "pcl-sr": ["--data.augmentation=LowResolution"],
     "multi-crop": ["--data.n_views=4", "--data.augmentation=MultiCrop", "--data.augmentation.small_size=8"],
     "rrcm": ["--data.n_views=4", "--data.augmentation=NoisePath", "--model.encoder.channels=1"],
-}
-    "pcl-sr": ["--data.augmentation=LowResolution"],
     "pixpro": ["--data.augmentation=ImageAugmentation", "--data.augmentation.boxes=true"],
     "sep-vae": ["--data.augmentation=PastedDigits", "--data.augmentation.mean=[0]", "--data.augmentation.std=[1]",
                 "--data.augmentation.blur=0", "--data.augmentation.color=0", "--model.objective.pixels=196"],

@@ -55,9 +55,9 @@ class Job:
             if self.slug in BASELINES:
                 return shared
             own = read_arguments([f"--config={self.slug}"]).config
-            parts_of(own)["encoder"] = shared["model"]["encoder"]
-            around = own["model"]["encoder"].get("init_args", {})  # an encoder may stand around another
-            (around if "encoder" in around else own["model"])["encoder"] = shared["model"]["encoder"]
+            model = parts_of(own)
+            around = model["encoder"].get("init_args", {})  # an encoder may stand around another
+            (around if "encoder" in around else model)["encoder"] = shared["model"]["encoder"]
         trainer = own.setdefault("trainer", {})
         trainer["callbacks"] = [c for c in trainer.get("callbacks") or [] if _name(c) not in _MONITORS]
         return own
