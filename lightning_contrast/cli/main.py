@@ -15,6 +15,7 @@ COMMANDS = {
     "test": "the same on the test split",
     "predict": "write embeddings with their index (.npz)",
     "evaluate": "kNN, linear probe and 10 labels a class of a checkpoint, beside raw pixels and chance",
+    "report": "one HTML file about a run, or several side by side: curves, maps, neighbours, errors, settings",
     "mine": "hard negatives of every training sample by a checkpoint (.npz, .parquet), and what each rule removed",
     "evidence": "compare methods at an equal budget: table and chart",
     "methods": "list the shipped methods",
@@ -31,6 +32,7 @@ Start here:
   lightning-contrast fit --config simclr --print_config         all of its settings, as YAML
   lightning-contrast fit --config simclr --model.encoder SmallResNet --trainer.max_epochs 5
   lightning-contrast evaluate --ckpt_path last                  the newest run
+  lightning-contrast report runs                                the same run, to look at
 
 `lightning-contrast COMMAND --help` explains the options of a command,
 `lightning-contrast fit --model.encoder.help SmallCNN` those of a class.
