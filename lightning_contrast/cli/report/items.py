@@ -197,7 +197,7 @@ def open_member(path: Path, name: str) -> tuple[tuple[int, ...], Any]:
             if fortran:
                 return np.load(path, allow_pickle=False)[name][rows]
             width = int(np.prod(shape[1:])) * dtype.itemsize
-            out, at, block = np.empty((len(rows), *shape[1:]), dtype), 0, max(1, 2**24 // max(1, width))
+            out, at, block = np.empty((len(rows), *shape[1:]), dtype), 0, max(1, 2**22 // max(1, width))
             for start in range(0, shape[0], block):
                 stop = min(shape[0], start + block)
                 content = file.read((stop - start) * width)

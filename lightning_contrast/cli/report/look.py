@@ -86,8 +86,8 @@ def looked(items: Items, seed: int = 0) -> Look:
     if group is not None and len(group[group >= 0].unique()) > 1:
         _judge(out, query, bank, group, ids, seed)
     out.figures |= {
-        "uniformity": Figure(float(uniformity(z[:1000])), higher=False),
-        "effective rank": Figure(float(effective_rank(z)), higher=True),
+        "uniformity": Figure(float(uniformity(z[:1000]))),
+        "effective rank": Figure(float(effective_rank(z))),
     }
     return out
 

@@ -23,7 +23,7 @@ function layout(more) {
     margin: { l: 48, r: 10, t: 8, b: 36 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: css("--faint"), size: 12, family: "system-ui, sans-serif" }, hovermode: "x unified", dragmode: touch ? false : "zoom",
     hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--ink") } },
-    legend: { orientation: "h", y: -0.22, yanchor: "top", x: 0, font: { size: 11.5 } }, ...more,
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, font: { size: 11.5 } }, ...more,
   };
   out.xaxis = { ...axis, ...(more.xaxis || {}) };
   out.yaxis = { ...axis, ...(more.yaxis || {}) };
@@ -33,25 +33,27 @@ const CONFIG = { responsive: true, displayModeBar: false };
 const safe = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const plot = (place, traces, more, config = {}) => Plotly.react(place, traces, layout(more), { ...CONFIG, ...config });
 
+const shortened = (name) => name.replace(/_(step|epoch)$/, "").replace(/^geometry\//, "").replace(/^train\/(?!loss)/, "").replaceAll("_", " ");
 function panel(place) {
   const one = DATA.panels[+place.dataset.panel], several = DATA.runs.length > 1;
-  const names = new Set(one.series.filter((s) => !s.chance).map((s) => s.name));
-  const traces = [];
+  const names = [...new Set(one.series.filter((s) => !s.chance).map((s) => s.name))], traces = [], told = new Set();
+  const dash = (s) => (s.chance ? "dash" : several ? DASHES[names.indexOf(s.name) % DASHES.length] : "solid");
   for (const s of one.series) {
-    const tint = s.chance ? (several ? colour(s.run) : css("--faint")) : several ? colour(s.run) : colour(s.number);
-    const short = s.name.replace(/_(step|epoch)$/, "").replace(/^geometry\//, "").replace(/^train\/(?!loss)/, "").replaceAll("_", " ");
-    const name = safe(several ? (names.size + (s.chance ? 1 : 0) > 1 ? `${DATA.runs[s.run]}: ${short}` : DATA.runs[s.run]) : short);
-    const line = { color: tint, width: 2, dash: s.chance ? "dash" : several ? DASHES[s.number % 3] : "solid" };
-    const few = s.x.length < 15 && !s.chance;
-    const base = { type: "scatter", x: s.x, name, mode: few ? "lines+markers" : "lines", marker: { size: 6 }, hovertemplate: "%{y:.4g}" };
+    const tint = several ? colour(s.run) : s.chance ? css("--faint") : colour(names.indexOf(s.name));
+    const name = safe(several ? DATA.runs[s.run] : shortened(s.name)), hover = several && names.length + (s.chance ? 1 : 0) > 1 ? `${name}, ${safe(shortened(s.name))}` : name;
+    const few = s.x.length < 15 && !s.chance, line = { color: tint, width: 2, dash: dash(s) };
+    const base = { type: "scatter", x: s.x, name, legendgroup: name, mode: few ? "lines+markers" : "lines", marker: { size: 6 }, hovertemplate: `${hover}: %{y:.4g}<extra></extra>`, showlegend: !told.has(name) };
+    told.add(name);
     if (s.smooth) {
       traces.push({ ...base, y: s.y, line: { ...line, width: 1 }, opacity: 0.28, showlegend: false, hoverinfo: "skip", hovertemplate: undefined });
       traces.push({ ...base, y: s.smooth, line });
     } else traces.push({ ...base, y: s.y, line });
   }
+  const kinds = [...new Map(one.series.map((s) => [shortened(s.name), s]))];
+  if (several && kinds.length > 1) for (const [name, s] of kinds) traces.push({ type: "scatter", mode: "lines", x: [null], y: [null], name: safe(name), line: { color: css("--faint"), width: 2, dash: dash(s) }, hoverinfo: "skip" });
   const values = one.series.flatMap((s) => s.y), flat = Math.max(...values) === Math.min(...values) && values[0] > 0;
-  const scale = flat ? { range: [0, 1.6 * values[0]] } : {};
-  plot(place, traces, { xaxis: { title: { text: "optimizer step", standoff: 4 } }, yaxis: { title: { text: safe(one.axis), standoff: 6 }, ...scale }, showlegend: traces.length > 1, legend: { orientation: "h", y: -0.28, yanchor: "top", x: 0 } });
+  const key = told.size > 1 || kinds.length > 1;
+  plot(place, traces, { xaxis: { title: { text: "optimizer step", standoff: 4 } }, yaxis: { title: { text: safe(one.axis), standoff: 6 }, ...(flat ? { range: [0, 1.6 * values[0]] } : {}) }, showlegend: key, margin: { l: 48, r: 10, t: 8, b: key ? 70 : 36 } });
 }
 
 const KINDS = [["positive", 0], ["negative", 6]];
@@ -67,7 +69,7 @@ function histogram(place) {
   const low = Math.min(...steps.map((s) => s.low)), high = Math.max(...steps.map((s) => s.high));
   const used = { low: high, high: low };
   for (const s of steps) for (const [kind] of KINDS) s[kind].forEach((c, i) => { if (c) { const w = (s.high - s.low) / s[kind].length; used.low = Math.min(used.low, s.low + i * w); used.high = Math.max(used.high, s.low + (i + 1) * w); } });
-  plot(place, traces, { xaxis: { title: { text: "similarity", standoff: 4 }, range: [used.low, used.high] }, yaxis: { title: { text: "share", standoff: 6 }, tickformat: ".0%", rangemode: "tozero" } });
+  plot(place, traces, { xaxis: { title: { text: "similarity", standoff: 4 }, range: [used.low, used.high] }, margin: { l: 48, r: 10, t: 8, b: 60 }, yaxis: { title: { text: "share", standoff: 6 }, tickformat: ".0%", rangemode: "tozero" } });
 }
 
 function quantile(counts, low, high, q) {

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 from datetime import datetime, timezone
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def json_in_html(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+@lru_cache(1)
 def library() -> str:
     """Plotly's JavaScript, compressed: the page's script unpacks it."""
     from plotly.offline import get_plotlyjs

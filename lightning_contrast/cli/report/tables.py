@@ -44,7 +44,7 @@ def cells(held: list[Figure | None]) -> list[str]:
         if f is None:
             out.append("–")
             continue
-        best = len(values) > 1 and f.value == (max(values) if f.higher else min(values))
+        best = f.higher is not None and len(values) > 1 and f.value == (max(values) if f.higher else min(values))
         text = f"<b>{f.value:.3g}</b>" if best else f"{f.value:.3g}"
         out.append(text + ("" if f.low is None or f.high is None else f" <small>[{f.low:.3g}, {f.high:.3g}]</small>"))
     return out
