@@ -28,27 +28,34 @@ class Thinned(Generic[T]):
         if keep < 3:
             raise ValueError(f"keep={keep}: must be at least 3 entries (the first, one between, the last).")
         self.keep = keep
-        self.entries: list[T] = []
+        self.grid: list[T] = []
+        self.newest: T | None = None  # where it is not on the grid
         self.every, self.offered = 1, 0
+
+    @property
+    def entries(self) -> list[T]:
+        """What is kept, the oldest first."""
+        return self.grid if self.newest is None else [*self.grid, self.newest]
 
     def add(self, entry: T) -> None:
         """Offers one more."""
-        if self.entries and (self.offered - 1) % self.every:
-            self.entries.pop()  # the newest until now, off the grid
-        self.entries.append(entry)
+        if self.offered % self.every:
+            self.newest = entry
+        else:
+            self.grid.append(entry)
+            self.newest = None
         self.offered += 1
         while len(self.entries) > self.keep:
+            newest = self.entries[-1]
             self.every *= 2
-            last = self.entries[-1]
-            self.entries = self.entries[::2]
-            if (self.offered - 1) % self.every:
-                self.entries.append(last)
+            self.grid = self.grid[::2]
+            self.newest = None if (self.offered - 1) % self.every == 0 else newest
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"entries": list(self.entries), "every": self.every, "offered": self.offered}
+        return {"grid": list(self.grid), "newest": self.newest, "every": self.every, "offered": self.offered}
 
     def load(self, state: dict[str, Any]) -> None:
         """As saved."""
-        self.entries = list(state["entries"])
+        self.grid, self.newest = list(state["grid"]), state["newest"]
         self.every, self.offered = int(state["every"]), int(state["offered"])

@@ -228,7 +228,9 @@ class ContrastiveCLI(LightningCLI):
         kept: list[pl.Callback] = [RunRecord(str(self.run_dir), self.command)]
         if not self._get(self.config, "record"):
             return kept
-        return kept + [k() for k in (ScoreHistograms, EmbeddingSnapshots) if not any(isinstance(c, k) for c in callbacks)]
+        return kept + [
+            k() for k in (ScoreHistograms, EmbeddingSnapshots) if not any(isinstance(c, k) for c in callbacks)
+        ]
 
     def _output(self) -> Path:
         given = self._get(self.config, "output")

@@ -119,10 +119,18 @@ def test_every_section_has_its_data(page):
     assert all(s["x"] and len(s["x"]) == len(s["y"]) for p in data["panels"] for s in p["series"])
     assert len(data["scores"][0]) == 7
     (found,) = data["maps"]
-    assert len(found["x"]) == len(found["y"]) == len(found["label"]) == len(found["cluster"]) == len(found["error"]) == 120
+    assert (
+        len(found["x"]) == len(found["y"]) == len(found["label"]) == len(found["cluster"]) == len(found["error"]) == 120
+    )
     assert found["sheet"] == 0
     assert len(data["snapshots"][0]["points"]) == len(data["snapshots"][0]["steps"])
-    for told in ("lightning-contrast fit --config", "120 of", "precision@1", "model.encoder", "first neighbours are wrong"):
+    for told in (
+        "lightning-contrast fit --config",
+        "120 of",
+        "precision@1",
+        "model.encoder",
+        "first neighbours are wrong",
+    ):
         assert told in page.words.replace("​", ""), told
 
 
@@ -261,7 +269,9 @@ def items(**more):
 
 
 def test_texts_names_and_settings_are_escaped(tmp_path):
-    run = RunFolder(tmp_path, EVIL, {"name": EVIL, EVIL: EVIL}, {EVIL: [(0.0, 1.0)]}, {"command": EVIL, "environment": {EVIL: EVIL}})
+    run = RunFolder(
+        tmp_path, EVIL, {"name": EVIL, EVIL: EVIL}, {EVIL: [(0.0, 1.0)]}, {"command": EVIL, "environment": {EVIL: EVIL}}
+    )
     run.results = {"results": {EVIL: {EVIL: 0.5}}, "samples": 10, "data": EVIL}
     run.notes = [EVIL]
     shown = items(label=torch.tensor([0, 0, 1, 1, 1]), texts=[EVIL] * 5, names=[EVIL, EVIL])

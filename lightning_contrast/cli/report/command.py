@@ -82,5 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sample", type=int, default=1000, help=f"held-out items to look at (default: 1000, most: {MOST})"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample, the map and the intervals (default: 0)")
-    parser.add_argument("--no_embed", action="store_true", help="only what the folder holds: do not open the checkpoint")
+    parser.add_argument(
+        "--no_embed", action="store_true", help="only what the folder holds: do not open the checkpoint"
+    )
     return parser

@@ -138,7 +138,10 @@ def read_batch(module: Any, data: Any, batch: Any, raw: Any) -> dict[str, Any]:
         if isinstance(value, Tensor) and value.dim() == 1 and not value.is_floating_point():
             out[key] = value.cpu()
     if "input" not in batch and "views" not in batch and len(batch_inputs(batch)) > 1:
-        out |= {"query": module.project(inputs).float().cpu(), "key": module.project_keys(key_input(batch)).float().cpu()}
+        out |= {
+            "query": module.project(inputs).float().cpu(),
+            "key": module.project_keys(key_input(batch)).float().cpu(),
+        }
     if isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] in (1, 3):
         normalize = getattr(data, "normalize", None)
         out["picture"] = (normalize.undo(inputs) if hasattr(normalize, "undo") else stretched(inputs)).clamp(0, 1).cpu()

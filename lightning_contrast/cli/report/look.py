@@ -81,7 +81,9 @@ def looked(items: Items, seed: int = 0) -> Look:
     query, bank = (z, z) if items.pairs is None else items.pairs
     ids = torch.arange(len(z)) if items.pairs is None else None
     score, row = nearest(query, bank, min(NEIGHBOURS, len(z) - (ids is not None)), query_ids=ids, bank_ids=ids)
-    out = Look(items, place.points, place.method, kmeans(z, clusters, seed=seed)[1], score, row, None, row[:, 0] >= 0, None)
+    out = Look(
+        items, place.points, place.method, kmeans(z, clusters, seed=seed)[1], score, row, None, row[:, 0] >= 0, None
+    )
     group = torch.arange(len(z)) if items.pairs is not None and items.label is None else items.label
     if group is not None and len(group[group >= 0].unique()) > 1:
         _judge(out, query, bank, group, ids, seed)

@@ -38,7 +38,9 @@ def all_of(
         ("environment", "Command", tables.environment(runs)),
     ]
     return [
-        Section(key, title, f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{title}</h2>{html}</section>')
+        Section(
+            key, title, f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{title}</h2>{html}</section>'
+        )
         for key, title, html in made
         if html
     ]
@@ -59,7 +61,9 @@ def glance(runs: list[RunFolder], looks: list[Look | None]) -> str:
         ]
         if not items:
             items = ["<li><span>Nothing was logged that says how healthy this run is.</span></li>"]
-        cards.append(f'<article class="run">{run_name(run, number)}<ul class="findings">{"".join(items)}</ul></article>')
+        cards.append(
+            f'<article class="run">{run_name(run, number)}<ul class="findings">{"".join(items)}</ul></article>'
+        )
     return f'<div class="runs">{"".join(cards)}</div>'
 
 
@@ -88,7 +92,7 @@ def figure(number: int, panel: dict[str, Any]) -> str:
         for s in panel["series"]
     ]
     return (
-        f'<figure><figcaption><b>{escape(panel["title"])}</b><span>{escape(panel["words"])}</span></figcaption>'
+        f"<figure><figcaption><b>{escape(panel['title'])}</b><span>{escape(panel['words'])}</span></figcaption>"
         f'<div class="chart" data-panel="{number}" role="img" aria-label="{escape(panel["title"])}; figures in the table"></div>'
         f"<details><summary>As a table</summary><div class=scroll><table><thead><tr><th>figure<th>run<th>first<th>last<th>least"
         f"<th>most</thead><tbody>{''.join(rows)}</tbody></table></div></details></figure>"
@@ -238,11 +242,15 @@ def errors(runs: list[RunFolder], looks: list[Look | None], sheets: list[int], s
         wrong = int((look.known & ~look.right).sum())
         pairs = []
         for row in look.errors(ERRORS):
-            found = show.card(look.items, int(look.row[row, 0]), sheets[number], shelf, f"{float(look.score[row, 0]):.2f}", "wrong")
+            found = show.card(
+                look.items, int(look.row[row, 0]), sheets[number], shelf, f"{float(look.score[row, 0]):.2f}", "wrong"
+            )
             gap = f'<span class="gap">by {float(look.margin[row]):.2f}</span>'
             pairs.append(f'<div class="pair">{show.card(look.items, row, sheets[number], shelf)}{gap}{found}</div>')
         share = f"{wrong} of {int(look.known.sum())} first neighbours are wrong."
-        parts.append(f'<div class="lines">{run_name(run, number)}<p>{share}</p><div class="pairs">{"".join(pairs)}</div></div>')
+        parts.append(
+            f'<div class="lines">{run_name(run, number)}<p>{share}</p><div class="pairs">{"".join(pairs)}</div></div>'
+        )
     if not parts:
         return ""
     return (

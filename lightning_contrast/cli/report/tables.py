@@ -3,6 +3,7 @@
 from html import escape
 from typing import Any
 
+from lightning_contrast.cli.protocol import COLUMNS
 from lightning_contrast.cli.report.look import Figure, Look, wilson
 from lightning_contrast.cli.report.run_folder import RunFolder
 from lightning_contrast.cli.report.settings import differing, flattened
@@ -29,7 +30,7 @@ def figures(runs: list[RunFolder], looks: list[Look | None]) -> str:
         out += (
             f"<p>Features of {' or '.join(f'{n:,}' for n in sorted(counts))} held-out items, each looked for among the others. "
             "In brackets the 95 % interval (bootstrap over items, one training run: another seed may differ by more). "
-            f"Bold is best.</p>{table(head, rows)}"
+            f"{'Bold is best.' if len(runs) > 1 else ''}</p>{table(head, rows)}"
         )
     for number, run in enumerate(runs):
         out += _results(run, number, len(runs) > 1)
@@ -63,7 +64,7 @@ def _results(run: RunFolder, number: int, several: bool) -> str:
     title = f"{escape(run.name)}: accuracy" if several else "Accuracy"
     return (
         f"<h3>{title} on {samples:,} held-out items</h3><p>From results.json, with the training split as bank; the interval is "
-        f"Wilson's. {escape(str(run.results.get('data', '')))}</p>{table(['', *(escape(str(c)) for c in columns)], told)}"
+        f"Wilson's. {escape(str(run.results.get('data', '')))}</p>{table(['', *(escape(COLUMNS.get(c, str(c))) for c in columns)], told)}"
     )
 
 
@@ -81,7 +82,9 @@ def settings(runs: list[RunFolder]) -> str:
 
     out = ""
     if len(runs) > 1:
-        out += f"<h3>What differs</h3>{table(head, rows(different))}" if different else "<p>All settings are the same.</p>"
+        out += (
+            f"<h3>What differs</h3>{table(head, rows(different))}" if different else "<p>All settings are the same.</p>"
+        )
         title = f"All {len(names)} settings"
     else:
         chief = [n for n in names if n.startswith(("model", "data", "trainer.callbacks", "trainer.max", "seed"))]
