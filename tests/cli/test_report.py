@@ -230,8 +230,8 @@ def test_rows_that_do_not_match_the_labels(tmp_path):
     items = embeddings(tmp_path, embedding=z, index=np.arange(8), label=np.arange(5))
     assert items.label is None
     assert "label [5]" in items.notes[0]
+    np.savez(tmp_path / "other.npz", z=z)
     with pytest.raises(ValueError, match="no 'embedding'"):
-        np.savez(tmp_path / "other.npz", z=z)
         by_file(tmp_path / "other.npz", 5, 0)
 
 

@@ -164,10 +164,10 @@ def map_place(run: RunFolder, place: int, number: int) -> str:
     return (
         f'<figure class="mapped"><figcaption>{run_name(run, place)}</figcaption>'
         f'<div class="tools"><button type="button" data-zoom="0.6" data-map="{number}" aria-label="Zoom in, {name}">+</button>'
-        f'<button type="button" data-zoom="1.6" data-map="{number}" aria-label="Zoom out, {name}">−</button>'
+        f'<button type="button" data-zoom="1.6" data-map="{number}" aria-label="Zoom out, {name}">&minus;</button>'
         f'<button type="button" data-zoom="0" data-map="{number}" aria-label="Show all, {name}">all</button>'
-        f'<button type="button" data-step="-1" data-map="{number}" aria-label="Previous item, {name}">‹ item</button>'
-        f'<button type="button" data-step="1" data-map="{number}" aria-label="Next item, {name}">item ›</button></div>'
+        f'<button type="button" data-step="-1" data-map="{number}" aria-label="Previous item, {name}">&lsaquo; item</button>'
+        f'<button type="button" data-step="1" data-map="{number}" aria-label="Next item, {name}">item &rsaquo;</button></div>'
         f'<div class="chart tall" data-map-chart="{number}" role="img" aria-label="Map of held-out items, {name}"></div>'
         f'<div class="legend" role="group" aria-label="Groups of the map, {name}: choose one to hide or show it"></div>'
         f'<div class="chosen" data-chosen="{number}" aria-live="polite"></div></figure>'

@@ -43,7 +43,7 @@ def cells(held: list[Figure | None]) -> list[str]:
     out = []
     for f in held:
         if f is None:
-            out.append("–")
+            out.append("-")
             continue
         best = f.higher is not None and len(values) > 1 and f.value == (max(values) if f.higher else min(values))
         text = f"<b>{f.value:.3g}</b>" if best else f"{f.value:.3g}"
@@ -60,7 +60,7 @@ def _results(run: RunFolder, number: int, several: bool) -> str:
     for name, row in rows.items():
         values = [row.get(key) if isinstance(row, dict) else None for key in columns]
         held = [wilson(v, samples) if isinstance(v, (int, float)) and 0 <= v <= 1 else None for v in values]
-        told.append([escape(str(name)), *("–" if f is None else cells([f])[0] for f in held)])
+        told.append([escape(str(name)), *("-" if f is None else cells([f])[0] for f in held)])
     title = f"{escape(run.name)}: accuracy" if several else "Accuracy"
     return (
         f"<h3>{title} on {samples:,} held-out items</h3><p>From results.json, with the training split as bank; the interval is "
@@ -78,7 +78,7 @@ def settings(runs: list[RunFolder]) -> str:
     different = differing(held) if len(runs) > 1 else []
 
     def rows(chosen: list[str]) -> list[list[str]]:
-        return [[dotted(n), *(f"<code>{escape(one.get(n, '–'))}</code>" for one in held)] for n in chosen]
+        return [[dotted(n), *(f"<code>{escape(one.get(n, '-'))}</code>" for one in held)] for n in chosen]
 
     out = ""
     if len(runs) > 1:
@@ -111,7 +111,7 @@ def environment(runs: list[RunFolder]) -> str:
             )
     held: list[dict[str, Any]] = [_facts(run) for run in runs]
     names = list(dict.fromkeys(name for one in held for name in one))
-    rows = [[escape(name), *(escape(str(one.get(name, "–"))) for one in held)] for name in names]
+    rows = [[escape(name), *(escape(str(one.get(name, "-"))) for one in held)] for name in names]
     out = "".join(told) or "<p>These runs did not record their command.</p>"
     return out + table(["", *(escape(run.name) for run in runs)], rows)
 
