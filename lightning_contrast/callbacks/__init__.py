@@ -8,6 +8,7 @@ from lightning_contrast.callbacks.callback import ContrastCallback
 from lightning_contrast.callbacks.centre_of_features import CentreOfFeatures
 from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
 from lightning_contrast.callbacks.debiasing import Debiasing
+from lightning_contrast.callbacks.embedding_snapshots import EmbeddingSnapshots
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
 from lightning_contrast.callbacks.feature_transformation import FeatureTransformation
@@ -26,6 +27,7 @@ from lightning_contrast.callbacks.online_knn import OnlineKNN
 from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
 from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
+from lightning_contrast.callbacks.score_histograms import ScoreHistograms
 from lightning_contrast.callbacks.selec_mix import SelecMix
 from lightning_contrast.callbacks.stage_clusters import StageClusters
 from lightning_contrast.callbacks.subclasses import Subclasses
@@ -42,6 +44,7 @@ __all__ = [
     "ClusteredMemory",
     "ContrastCallback",
     "Debiasing",
+    "EmbeddingSnapshots",
     "EmbeddingWriter",
     "FalseNegativeFilter",
     "FeatureTransformation",
@@ -60,6 +63,7 @@ __all__ = [
     "OnlineLinearProbe",
     "PrototypeMemory",
     "Reembed",
+    "ScoreHistograms",
     "SelecMix",
     "StageClusters",
     "Subclasses",

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "runs or embeddings on the same items: differences with intervals",
     "export": "the encoder to .safetensors or .onnx, checked by loading it back",
     "evaluate": "kNN, linear probe or search, of a checkpoint, a foreign encoder or embeddings, beside chance",
+    "report": "one HTML file about a run, or several side by side: curves, maps, neighbours, errors, settings",
     "mine": "hard negatives of every training sample by a checkpoint (.npz, .parquet), and what each rule removed",
     "evidence": "compare methods at an equal budget: table and chart",
     "methods": "list the shipped methods",
@@ -38,6 +39,7 @@ Start here:
   lightning-contrast fit --config simclr --print_config         all of its settings, as YAML
   lightning-contrast fit --config simclr --model.encoder SmallResNet --trainer.max_epochs 5
   lightning-contrast evaluate --ckpt_path last                  the newest run
+  lightning-contrast report runs                                the same run, to look at
 
 `lightning-contrast COMMAND --help` explains the options of a command,
 `lightning-contrast fit --model.encoder.help SmallCNN` those of a class.

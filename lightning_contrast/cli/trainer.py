@@ -11,8 +11,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from lightning_contrast.callbacks.embedding_snapshots import EmbeddingSnapshots
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
 from lightning_contrast.callbacks.last_checkpoint import LastCheckpoint
+from lightning_contrast.callbacks.score_histograms import ScoreHistograms
 from lightning_contrast.cli import summary
 from lightning_contrast.cli.arguments import Arguments, read_arguments
 from lightning_contrast.cli.classes import import_public_classes
@@ -21,6 +23,7 @@ from lightning_contrast.cli.explain import explain
 from lightning_contrast.cli.main import COMMANDS
 from lightning_contrast.cli.progress import progress_bar
 from lightning_contrast.cli.quiet import quiet_lightning
+from lightning_contrast.cli.record import RunRecord
 from lightning_contrast.cli.runs import checkpoint_at, new_run, newest_checkpoint, run_of
 from lightning_contrast.modules import ContrastiveModule
 
@@ -49,6 +52,7 @@ class ContrastiveCLI(LightningCLI):
     def __init__(self, args: list[str] | None = None, run: bool = True, tell_next: bool = True) -> None:
         import_public_classes()
         self.typed = Arguments()
+        self.command = sys.argv[1:] if args is None else list(args)
         self.tell_next = tell_next
         self.run_dir: Path | None = None
         strict = {"exit_on_error": False, "allow_abbrev": False}
@@ -71,6 +75,12 @@ class ContrastiveCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What ours has beyond Lightning's."""
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_argument(
+            "--record",
+            type=bool,
+            default=True,
+            help="Whether fit records score histograms and embedding snapshots for `lightning-contrast report`.",
+        )
         parser.add_argument(
             "--name",
             type=str | None,
@@ -183,6 +193,8 @@ class ContrastiveCLI(LightningCLI):
             kwargs["logger"] = config.get("logger") or False
         if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(progress_bar())
+        if fit:
+            callbacks += self._recording(callbacks)
         if self.subcommand == "predict":
             callbacks.append(EmbeddingWriter(str(self._output())))
         kept = (
@@ -210,6 +222,15 @@ class ContrastiveCLI(LightningCLI):
         else:
             loggers = [own, *(given if isinstance(given, (list, tuple)) else [])]
         return {"default_root_dir": str(self.run_dir), "logger": loggers}
+
+    def _recording(self, callbacks: list[Any]) -> list[pl.Callback]:
+        """What ``report`` reads, unless the user has it already or wants none."""
+        kept: list[pl.Callback] = [RunRecord(str(self.run_dir), self.command)]
+        if not self._get(self.config, "record"):
+            return kept
+        return kept + [
+            k() for k in (ScoreHistograms, EmbeddingSnapshots) if not any(isinstance(c, k) for c in callbacks)
+        ]
 
     def _output(self) -> Path:
         given = self._get(self.config, "output")

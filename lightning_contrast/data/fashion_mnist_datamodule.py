@@ -8,7 +8,7 @@ import torch
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.debian import DataNotFoundError
 from lightning_contrast.data.digits import read_digits
-from lightning_contrast.data.fashion_mnist import URL, find_fashion_mnist, read_fashion_mnist
+from lightning_contrast.data.fashion_mnist import CLASSES, URL, find_fashion_mnist, read_fashion_mnist
 from lightning_contrast.data.image_datamodule import ImageDataModule, split_indices
 from lightning_contrast.data.inflation import Inflation
 from lightning_contrast.data.long_tail import check_shares, long_tailed, rows_of_classes, undersampled
@@ -94,6 +94,11 @@ class FashionMNISTDataModule(ImageDataModule):
     def default_augmentation(self, seed: int) -> ImageAugmentation:
         """SimCLR's for small grey images."""
         return ImageAugmentation(seed=seed)
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Of the labels; None where the digits stand in."""
+        return CLASSES if self.source.startswith("Fashion-MNIST in") else None
 
     def prepare_data(self) -> None:
         """Fetches once per machine, before other processes look."""

@@ -121,6 +121,11 @@ class ImageFolderDataModule(ImageDataModule):
         """SimCLR's, at the asked size."""
         return ImageAugmentation(size=self.image_size, blur_taps=5, blur_sigma=(0.1, 2.0), seed=seed)
 
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Of the labels: the sub-folders' names; None without sub-folders, and before ``setup``."""
+        return self.classes or None
+
     def setup(self, stage: str | None = None) -> None:
         """Lists the files; none is opened."""
         if hasattr(self, "train_set"):

@@ -89,6 +89,7 @@ class PackageSearchDataModule(LightningDataModule):
         found, checksum = read_descriptions(path)
         self._found = found
         self.source = f"Debian package descriptions ({len(found)} pairs, SHA-256 {checksum}) in {path.parent}"
+        self._short = [one.short for one in found]
         family = families(found)
         query = word_table([one.short for one in found], self.words, self.query_words)
         document = word_table([one.long for one in found], self.words, self.document_words)
@@ -105,6 +106,10 @@ class PackageSearchDataModule(LightningDataModule):
             known = {"label": label[rows], "document_id": document_id[rows]}
             parts.append(TokenPairs(query[rows], document[rows], rows, **known))
         self.train_set, self.val_set, self.test_set = parts
+
+    def texts(self, index: Tensor) -> list[str]:
+        """The queries of these pairs in words, for people to read."""
+        return [self._short[i] for i in index.tolist()]
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, resumable, sharded by rank."""

@@ -128,7 +128,7 @@ def _draw(axes: Any, panel: Panel, curves: dict[str, Curve]) -> None:
         colour = COLOURS[i % len(COLOURS)]
         if len(y) >= SMOOTH_FROM:
             axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.25)
-            axes.plot(x, _moving_average(y), color=colour, linewidth=2, label=label)
+            axes.plot(x, moving_average(y), color=colour, linewidth=2, label=label)
         else:
             axes.plot(x, y, color=colour, linewidth=2, marker="o", markersize=4, label=label)
     axes.set(xlabel="optimizer step", ylabel=panel.label)
@@ -138,7 +138,7 @@ def _draw(axes: Any, panel: Panel, curves: dict[str, Curve]) -> None:
     axes.legend(frameon=False, fontsize=8.5, labelcolor=FAINT)
 
 
-def _moving_average(values: list[float]) -> list[float]:
+def moving_average(values: list[float]) -> list[float]:
     """Average each value with its neighbours, over a window that shrinks at both ends."""
     half = max(1, len(values) // 40)
     averaged = []
