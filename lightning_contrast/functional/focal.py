@@ -42,7 +42,7 @@ def asymmetric_loss(logit: Tensor, positive: Tensor, focus: float = 4.0, margin:
 
     Example:
         >>> round(asymmetric_loss(torch.zeros(1), torch.tensor([False])).item(), 5)         # 0.45^4 (-log 0.55)
-        0.02451
+        0.02452
     """
     p = (torch.sigmoid(logit) - margin).clamp(min=0.0)
     wrong = -torch.log1p(-p) * p**focus

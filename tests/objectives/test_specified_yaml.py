@@ -7,7 +7,8 @@ from lightning_contrast import objectives, regularisers
 from lightning_contrast.objectives import Objective
 from lightning_contrast.regularisers import Regulariser
 
-GIVEN = {"GML": {"class_counts": [3, 1]}, "MSC": {"dim": 4}, "ISogCLR": {"samples": 9}}
+GIVEN = {"GML": {"class_counts": [3, 1]}, "MSC": {"dim": 4}, "ISogCLR": {"samples": 9}, "CrossEntropy": {"classes": 3}}
+GIVEN["Beside"] = {"objective": {"class_path": "lightning_contrast.objectives.SupCon"}}
 NAMES = ["CACR", "CMIM", "GML", "HNNCE", "ICon", "ISogCLR", "KernelInfoNCE", "MACL", "MCL", "MSC", "MVDHEL"]
 NAMES += ["MVInfoNCE", "AlignUniform", "DecoupledUniformity", "GroCo", "PixContrast", "PixPro", "PolyView"]
 NAMES += ["Saunshi", "SepCLR", "SupReMix", "ZLoss", "HardContrastive", "JointSupCon"]
@@ -26,7 +27,10 @@ def test_objectives(name: str) -> None:
 def test_regularisers(name: str) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Regulariser, "regulariser")
-    config = {"class_path": f"lightning_contrast.regularisers.{name}", "init_args": {"weight": 0.5}}
+    config = {
+        "class_path": f"lightning_contrast.regularisers.{name}",
+        "init_args": {"weight": 0.5, **GIVEN.get(name, {})},
+    }
     built = parser.instantiate_classes(parser.parse_object({"regulariser": config})).regulariser
     assert built.weight == 0.5
 

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from lightning_contrast.callbacks import TrainTeacher
 from lightning_contrast.cli.arguments import read_arguments
+from lightning_contrast.cli.evidence.job import parts_of
 from lightning_contrast.cli.recipes import FOLDER, methods
 from lightning_contrast.cli.trainer import ContrastiveCLI
 from lightning_contrast.modules import contrastive
@@ -95,10 +96,7 @@ def quick(slug, folder, *more):
         word.format(**{key: make(folder / key) for key, make in made.items()}) if "{" in word else word
         for word in SMALL[name]
     ]
-    if slug == "rrcm":  # its encoder is within another
-        small = [word.replace("model.encoder.widths", "model.encoder.encoder.widths") for word in small]
-    small = [word.format(packages=write_sample(folder / "packages")) if "{" in word else word for word in SMALL[name]]
-    if "encoder" in config["model"]["encoder"].get("init_args", {}):  # one encoder around another
+    if "encoder" in parts_of(config)["encoder"].get("init_args", {}):  # one encoder around another
         small = [word.replace("--model.encoder.", "--model.encoder.encoder.") for word in small]
     settings = data.get("init_args", {})
     kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs", "inflation") if key in settings]
@@ -111,17 +109,13 @@ def test_two_steps(slug, tmp_path):
     for callback in cli.trainer.callbacks:
         if isinstance(callback, TrainTeacher):
             callback.steps = 2
-    before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()}
-    cli.trainer.fit(cli.model, cli.datamodule)
-    assert cli.trainer.global_step == 2
-    data = (cli.datamodule, cli.datamodule.augmentation) if hasattr(cli.datamodule, "augmentation") else ()
-    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.trainer.train_dataloader.batch_sampler, *data)
     before = {name: p.detach().clone() for name, p in cli.model.encoder.named_parameters()
               if not is_lazy(p)}  # fmt: skip
     cli.trainer.fit(cli.model, cli.datamodule)
     assert cli.trainer.global_step == 2
     batches = cli.trainer.train_dataloader
-    parts = (*cli.model.modules(), *cli.trainer.callbacks, cli.datamodule, batches.batch_sampler, batches.dataset)
+    data = (cli.datamodule, getattr(cli.datamodule, "augmentation", None), batches.batch_sampler, batches.dataset)
+    parts = (*cli.model.modules(), *cli.trainer.callbacks, *data)
     used = {type(part).__name__ for part in parts}
     assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
