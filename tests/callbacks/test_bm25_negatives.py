@@ -13,6 +13,7 @@ from lightning_contrast.encoders import BagOfWords, MLPEncoder
 from lightning_contrast.objectives import InfoNCE
 from tests.callbacks.kit import SaveAt, assert_equal_state
 from tests.data.packages import write_sample
+from tests.modules.test_contrastive import weights
 
 pytest.importorskip("bm25s")
 WORDS = 2000
@@ -34,10 +35,10 @@ def root(tmp_path):
     return str(write_sample(tmp_path / "sample"))
 
 
-def trained(root, callbacks, steps=6, ckpt=None, **trainer):
+def trained(root, callbacks, steps=6, ckpt=None, batch_size=16, **trainer):
     pl.seed_everything(1, verbose=False)
     module = ContrastiveModule(BagOfWords(WORDS, 16), InfoNCE(0.1))
-    data = PackageSearchDataModule(root=root, batch_size=16, words=WORDS)
+    data = PackageSearchDataModule(root=root, batch_size=batch_size, words=WORDS)
     quiet = {
         "logger": False,
         "enable_checkpointing": False,
@@ -99,6 +100,18 @@ def test_resumes_exactly_and_does_not_search_again(root, tmp_path, monkeypatch):
     assert torch.equal(torch.stack(whole.losses), torch.stack([*first.losses, *rest.losses]))
     for one, two in zip(module.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_two_processes_train_as_one(root):
+    found = []
+    for world in (1, 2):
+        many = {"strategy": "ddp_fork", "devices": 2} if world == 2 else {"devices": 1}
+        module, _ = trained(root, [BM25Negatives(num_negatives=2)], steps=3, batch_size=16 // world, **many)
+        found.append(weights(module))
+    torch.manual_seed(0)
+    plain, _ = trained(root, [], steps=3)
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5)
+    assert (weights(plain) - found[0]).abs().max() > 1e-4, "the negatives count"
 
 
 def test_pictures_are_no_words():

@@ -19,7 +19,7 @@ def line(slug, seed=0, knn=0.5, labels=False, **job):
     own = Job(slug, seed, **job)
     return {
         "slug": slug, "seed": seed, "setting": own.setting, "fingerprint": own.fingerprint(), "labels": labels,
-        "steps": 7, "seconds": 1.5, "wall": 1.6, "memory": 20.0, "curve": [], "data": "digits", "alignment": 0.1, "uniformity": -1.0, "rank": 9.0,
+        "steps": 7, "seconds": 1.5, "wall": 1.6, "memory": 20.0, "curve": [], "curve_of": "knn", "data": "digits", "alignment": 0.1, "uniformity": -1.0, "rank": 9.0,
         "val": {"knn": 0.1, "linear": 0.1, "few_label": 0.1}, "test": {"knn": knn, "linear": knn, "few_label": knn},
     }  # fmt: skip
 
@@ -100,6 +100,12 @@ def test_a_changed_recipe_makes_its_runs_stale(tmp_path, monkeypatch):
     assert [run["slug"] for run in records.current([Job("simclr", steps=2), Job("dcl", steps=2)])] == ["simclr"]
     records.add(line("dcl", steps=2))
     assert len(Records(tmp_path / "runs.jsonl").runs) == 3, "the new run takes the place of the old"
+
+
+def test_runs_of_an_older_version_that_lack_a_field_are_run_anew(tmp_path):
+    old = {key: value for key, value in line("simclr", steps=2).items() if key != "curve_of"}
+    (tmp_path / "runs.jsonl").write_text(json.dumps(old) + "\n")
+    assert not Records(tmp_path / "runs.jsonl").has(Job("simclr", steps=2))
 
 
 def test_half_a_line_is_told(tmp_path):

@@ -10,6 +10,8 @@ from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evidence.job import Job
 
 Record = dict[str, Any]
+FIELDS = {"slug", "seed", "setting", "fingerprint", "labels", "steps", "curve", "curve_of", "val", "test"}
+"""What a table needs; a run by an older version that lacks some of it counts as not run."""
 
 
 class Records:
@@ -26,11 +28,13 @@ class Records:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         for number, line in enumerate(lines, 1):
             try:
-                self.runs.append(json.loads(line))
+                run = json.loads(line)
             except json.JSONDecodeError as error:
                 raise UserError(
                     f"{path}, line {number}: not a run ({error}). Delete that line to run it anew."
                 ) from None
+            if run.keys() >= FIELDS:
+                self.runs.append(run)
 
     def has(self, job: Job) -> bool:
         """Whether this run is finished, with the settings of today."""
