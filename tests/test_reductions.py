@@ -27,12 +27,14 @@ from lightning_contrast.callbacks import (
 from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
 from lightning_contrast.data import ImageAugmentation, InflatedImages, MultiCrop, NoisePath, TensorImages
-from lightning_contrast.encoders import MaskedPatches
+from lightning_contrast.data.distinct_batches import dealt
+from lightning_contrast.encoders import MaskedPatches, Momentum
 from lightning_contrast.functional.augmented_distance import augmented_distance
 from lightning_contrast.functional.dense_geometry import dense_alignment, dense_uniformity
 from lightning_contrast.functional.extrapolation import extrapolated
 from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
+from lightning_contrast.functional.neighbour_order import neighbour_order
 from lightning_contrast.functional.neuron_matching import match_units, unit_correlation, unit_sums
 from lightning_contrast.functional.potential import log_potential
 from lightning_contrast.functional.task_space import bhattacharyya, inpca
@@ -40,6 +42,8 @@ from lightning_contrast.functional.two_sample_critic import critic_divergence
 from lightning_contrast.functional.wdiscood import wdiscood_fit
 from lightning_contrast.heads import ReweightingHead
 from lightning_contrast.metrics import LinearCKA, MutualKNN, RepresentationHarm
+from lightning_contrast.mining import Items, Rules, mine
+from lightning_contrast.modules.chunks import encode_in_chunks
 from lightning_contrast.objectives import (
     AMCL,
     BECLR,
@@ -563,11 +567,86 @@ class Reduction:
     setting: str
     method: Callable[[Tensor], Tensor]
     reduces_to: Callable[[Tensor], Tensor] | float
-    how: Literal["=", "->", "<=", "gradient", "value"] = "="
     how: Literal["=", "->", "<=", "gradient", "value", "about"] = "="
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.setting}"
+
+
+def in_chunks(z: Tensor, size: int) -> Tensor:
+    """InfoNCE of pairs that an encoder makes a few rows at a time."""
+    net = torch.nn.Linear(D, D, bias=False).double()
+    net.weight.data = ROTATION * 1.5
+    encode = lambda x: net(x).tanh()  # noqa: E731
+    a, b = (encode_in_chunks(encode, side, size, module=net) if size else encode(side) for side in z[:2])
+    return infonce(torch.stack([a, b]))
+
+
+def trained_in_chunks(z: Tensor, size: int) -> Tensor:
+    """The gradient of the encoder's weights, squared and weighed."""
+    net = torch.nn.Linear(D, D, bias=False).double()
+    net.weight.data = ROTATION * 1.5
+    given = z.detach()
+    a, b = (encode_in_chunks(net, side, size, module=net) if size else net(side) for side in given[:2])
+    infonce(torch.stack([a.tanh(), b.tanh()])).backward()
+    return (net.weight.grad.square() * torch.arange(D)).sum()
+
+
+def followed(z: Tensor, momentum: float) -> Tensor:
+    """How far the keys are from the queries after a step of the encoder."""
+    online, teacher = torch.nn.Linear(D, D).double(), Momentum(momentum)
+    teacher.follow(online)
+    with torch.no_grad():
+        online.weight.add_(z[0][:D].detach())
+    teacher.after_step(online, 0, 10)
+    return (teacher(z[0]) - online(z[0])).abs().max()
+
+
+def kept_positive(z: Tensor) -> Tensor:
+    """DCL's parts with the positive put back, summed over the two views."""
+    scores = Scores(ready(DCL(TAU).prepare(views(z))))
+    positive = scores.logsumexp("positives")
+    return (torch.logaddexp(positive, scores.logsumexp("negatives")) - positive).sum() / N
+
+
+def mined(z: Tensor, rules: Rules) -> Tensor:
+    """The rows that are mined for each anchor among the keys."""
+    queries, corpus = (Items(unit(side).detach(), torch.arange(N)) for side in z[:2])
+    return mine(queries, corpus, (queries.z * corpus.z).sum(1), rules).rows
+
+
+def with_negatives(z: Tensor, rows: Tensor) -> Tensor:
+    """InfoNCE against explicit negatives ``[N, H]`` of each anchor alone."""
+    block = Candidates(z[1][rows], name="negative", where="private")
+    return InfoNCE(TAU)(pairs(z, in_batch=False).append(block))
+
+
+def against(z: Tensor, rows: Tensor) -> Tensor:
+    """The same by whole matrices."""
+    s = unit(z[0]) @ unit(z[1]).mT / TAU
+    return F.cross_entropy(torch.cat([s.diagonal()[:, None], s.gather(1, rows)], 1), torch.zeros(N).long())
+
+
+def hardest(z: Tensor) -> Tensor:
+    return (unit(z[0]) @ unit(z[1]).mT).masked_fill(~off(N), -9.0).argmax(1, keepdim=True)
+
+
+def neighbours_together(z: Tensor) -> Tensor:
+    """How often a sample's nearest other is in its batch of 6 out of 60, over 100 epochs."""
+    table = torch.stack([torch.arange(60).sub(i).abs().argsort(stable=True)[1:] for i in range(60)]).int()
+    found = []
+    for epoch in range(100):
+        batch = torch.empty(60, dtype=torch.long)
+        batch[torch.as_tensor(neighbour_order(table, 6, 0, 59, epoch)).long()] = torch.arange(60) // 6
+        found.append((batch == batch[table[:, 0].long()]).double().mean())
+    return torch.stack(found).mean()
+
+
+def collisions(z: Tensor) -> Tensor:
+    """Pairs of one class in a batch, with the classes as pseudo-labels."""
+    label = torch.arange(40) % 8
+    batches = [label[torch.as_tensor(rows)] for rows in dealt(label, 6, 6, 1, 0)]
+    return torch.tensor(float(sum(len(b) - len(b.unique()) for b in batches)))
 
 
 def centred_at_zero(tau: float) -> MSC:
@@ -703,6 +782,31 @@ TABLE = [
         "value",
     ),
     R("nnd-gan", "same distribution: about 0", lambda z: indistinguishable(), 0.0, "about"),
+    R("g-simclr", "true labels as pseudo labels", collisions, 0.0, "value"),
+    R("gradcache", "chunk = batch", lambda z: in_chunks(z, N), lambda z: in_chunks(z, 0)),
+    R("gradcache", "any chunk size", lambda z: in_chunks(z, 4), lambda z: in_chunks(z, 0)),
+    R(
+        "gradcache",
+        "any chunk size, the encoder's gradient",
+        lambda z: trained_in_chunks(z, 4),
+        lambda z: trained_in_chunks(z, 0),
+        "value",
+    ),
+    R("sample4geo", "R = data size, all random", neighbours_together, 5 / 59, "about"),
+    R(
+        "ance",
+        "refresh every step, top-1",
+        lambda z: with_negatives(z, mined(z, Rules(1))),
+        lambda z: against(z, hardest(z)),
+    ),
+    R(
+        "ance",
+        "never refreshed, random draw",
+        lambda z: with_negatives(z, mined(z, Rules(2, range_max=N, sampling_strategy="random"))),
+        lambda z: against(z, mined(z, Rules(2, range_max=N, sampling_strategy="random"))),
+    ),
+    R("moco-v2", "m = 0", lambda z: followed(z, 0.0), 0.0, "value"),
+    R("dcl", "positive kept in the denominator", kept_positive, lambda z: 2 * nt_xent(z)),
     R("moco-v2", "queue empty", lambda z: InfoNCE(TAU)(pairs(z, in_batch=False)), 0.0),
     R("beclr", "before the start epoch: simsiam plus uniformity", beclr, simsiam_with_uniformity),
     R(
