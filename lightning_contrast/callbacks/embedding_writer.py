@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_info
 
-from lightning_contrast.data.embedding_table import EmbeddingTable, check_embedding_path, write_embeddings
+from lightning_contrast.data.embedding_table import EmbeddingTable, write_embeddings
+from lightning_contrast.functional.whole_file import table_path
 
 Texts = Callable[[np.ndarray], Sequence[str] | None]
 
@@ -36,7 +37,7 @@ class EmbeddingWriter(BasePredictionWriter):
         self, path: str = "embeddings.npz", texts: Texts | None = None, made_by: dict[str, str] | None = None
     ) -> None:
         super().__init__(write_interval="batch")
-        self.path = check_embedding_path(path)
+        self.path = table_path(path)
         self.texts, self.made_by = texts, made_by or {}
         self._rows: list[dict[str, np.ndarray]] = []
 

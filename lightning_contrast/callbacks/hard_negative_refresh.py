@@ -16,10 +16,10 @@ from lightning_contrast.contrast import Candidates, Contrast, Cosine
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.encoders import Precomputed, Teacher
 from lightning_contrast.functional.by_index import looked_up, order_of
+from lightning_contrast.functional.whole_file import table_path
 from lightning_contrast.mining import Items, Rules, as_table, mine, mined_figures, search_over, write_mined
 from lightning_contrast.mining.negatives import check_size
 from lightning_contrast.mining.search import Kind, check_kind
-from lightning_contrast.mining.table import check_path
 
 
 class HardNegativeRefresh(Reembed):
@@ -121,7 +121,7 @@ class HardNegativeRefresh(Reembed):
             )
         self._vectors = None if teacher is None else Precomputed(teacher)
         self.num_negatives, self.rescore, self.gradient, self.search = num_negatives, rescore, gradient, search
-        self.path = None if path is None else check_path(path)
+        self.path = None if path is None else table_path(path)
         self.index: Tensor | None = None
         """``[N]``: the sample of each row."""
         self.table: Tensor | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_contrast.cli.errors import UserError
+from lightning_contrast.functional.whole_file import write_text
 
 EPOCHS = 2
 
@@ -69,7 +70,10 @@ def _evaluate(console: Any, cli: Any, run: Path, seed: int) -> None:
     data = cli.datamodule
     console.print("Evaluating on held-out images, beside raw pixels ...")
     rows, z, labels = compare(cli.model, data, seed)
-    _write_json(run / "results.json", {"data": source_of(data), "samples": len(labels), "results": rows})
+    write_text(
+        run / "results.json",
+        json.dumps({"data": source_of(data), "samples": len(labels), "results": rows}, indent=2) + "\n",
+    )
     names = CLASSES if source_of(data).startswith("Fashion-MNIST in") else None
     plot_embedding_map(z, labels, run / "map.png", names=names, title="What the encoder learned: held-out images")
     plot_training_curves(run / "metrics.csv", run / "curves.png", title="Training")
@@ -89,9 +93,3 @@ def _evaluate(console: Any, cli: Any, run: Path, seed: int) -> None:
         "  lightning-contrast methods                              what else there is",
     ]
     console.print("\n".join(told), highlight=False, soft_wrap=True, markup=False)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)

@@ -14,7 +14,7 @@ from lightning_contrast.cli.protocol import bank_loader
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import checkpoint_at
 from lightning_contrast.cli.shipped import Embedder, Shipped, Side, Space, default_space, fingerprint
-from lightning_contrast.data.embedding_table import check_embedding_path
+from lightning_contrast.functional.whole_file import table_path
 
 SPLITS = ("train", "val", "test", "corpus")
 
@@ -23,7 +23,7 @@ def main(args: list[str]) -> int:
     """Embed, write, tell."""
     options, others = _parser().parse_known_args(args)
     quiet_lightning()
-    check_embedding_path(options.out, "--out")
+    table_path(options.out, "--out")
     path = checkpoint_at(options.ckpt_path, options.root)
     cli = opened(path, others)
     split = options.split or ("corpus" if hasattr(cli.datamodule, "corpus_dataloader") else "test")

@@ -16,10 +16,10 @@ from lightning_contrast.cli.evaluate import opened, source_of
 from lightning_contrast.cli.protocol import bank_loader
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import checkpoint_at
+from lightning_contrast.functional.whole_file import table_path
 from lightning_contrast.mining import as_table, mined_figures, write_mined
 from lightning_contrast.mining.negatives import check_size
 from lightning_contrast.mining.rules import ORDER
-from lightning_contrast.mining.table import check_path
 
 ONE_PROCESS = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
 TOLD = {"missing": "places left empty", "empty": "queries without any", "same_label": "of the query's label (false)"}
@@ -29,7 +29,7 @@ def main(args: list[str]) -> int:
     """Embed the training split, mine, write, tell."""
     options, others = _parser().parse_known_args(args)
     quiet_lightning()
-    out = check_path(options.out, "--out")
+    out = table_path(options.out, "--out")
     path = checkpoint_at(options.ckpt_path, options.root)
     refresh = refresh_of(options, args)
     cli = opened(path, [*others, *ONE_PROCESS])

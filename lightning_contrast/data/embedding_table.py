@@ -1,7 +1,6 @@
 """Embeddings as a file: ``.npz`` always, ``.parquet`` with pyarrow; whole or not there at all."""
 
 import json
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from lightning_contrast.functional.whole_file import require_pyarrow, table_path, whole_file
 
 NOT_COLUMNS = ("embedding", "value", "index", "dataloader", "text", "text_end", "made_by")
 
@@ -87,21 +88,6 @@ def _first(ids: np.ndarray, most: int = 5) -> str:
     return ", ".join(str(one) for one in ids[:most].tolist()) + (", ..." if len(ids) > most else "")
 
 
-def check_embedding_path(path: str | Path, name: str = "path") -> Path:
-    """The path, if embeddings can be written there.
-
-    Raises:
-        ValueError: for another ending.
-        ImportError: for ``.parquet`` without pyarrow, naming the extra.
-    """
-    path = Path(path)
-    if path.suffix not in (".npz", ".parquet"):
-        raise ValueError(f"{name}={str(path)!r}: must end in .npz, or .parquet (with pyarrow).")
-    if path.suffix == ".parquet":
-        _pyarrow(path)
-    return path
-
-
 def write_embeddings(path: str | Path, table: EmbeddingTable) -> None:
     """Whoever reads, and whenever the process is killed, sees the old file or the new one.
 
@@ -109,17 +95,9 @@ def write_embeddings(path: str | Path, table: EmbeddingTable) -> None:
         ValueError: for another ending.
         ImportError: for ``.parquet`` without pyarrow, naming the extra.
     """
-    path = check_embedding_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        with part.open("wb") as file:
-            (_write_npz if path.suffix == ".npz" else _write_parquet)(file, table)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    path = table_path(path)
+    with whole_file(path) as file:
+        (_write_npz if path.suffix == ".npz" else _write_parquet)(file, table)
 
 
 def read_embeddings(path: str | Path) -> EmbeddingTable:
@@ -130,7 +108,7 @@ def read_embeddings(path: str | Path) -> EmbeddingTable:
         ValueError: for a file that is truncated, foreign, or contradicts itself.
         ImportError: for ``.parquet`` without pyarrow, naming the extra.
     """
-    path = check_embedding_path(path)
+    path = table_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; `lightning-contrast embed` makes one.")
     held, made_by = (_read_npz if path.suffix == ".npz" else _read_parquet)(path)
@@ -178,19 +156,8 @@ def _told(text: str) -> dict[str, str]:
     return told if isinstance(told, dict) else {}
 
 
-def _pyarrow(path: Path) -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(
-            f"{path}: .parquet needs pyarrow: pip install lightning-contrast[parquet]; .npz needs nothing."
-        ) from error
-    return pyarrow
-
-
 def _write_parquet(file: Any, table: EmbeddingTable) -> None:
-    pa = _pyarrow(Path(getattr(file, "name", "embeddings.parquet")))
+    pa = require_pyarrow(Path(getattr(file, "name", "embeddings.parquet")))
     flat = pa.array(np.ascontiguousarray(table.embedding).reshape(-1))
     columns = {
         "index": pa.array(table.index),
@@ -202,7 +169,7 @@ def _write_parquet(file: Any, table: EmbeddingTable) -> None:
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    pa = _pyarrow(path)
+    pa = require_pyarrow(path)
     try:
         table = pa.parquet.read_table(path)
         held: dict[str, Any] = {}

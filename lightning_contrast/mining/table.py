@@ -1,11 +1,12 @@
 """The mined table as a file: ``.npz`` always, ``.parquet`` with pyarrow; whole or not there at all."""
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from lightning_contrast.functional.whole_file import require_pyarrow, table_path, whole_file
 
 FORMAT = "lightning_contrast.mined"
 VERSION = 1
@@ -29,21 +30,6 @@ class MinedTable(NamedTuple):
 KINDS = {"query": (1, "i"), "positive": (1, "i"), "positive_score": (1, "f"), "negative": (2, "i"), "negative_score": (2, "f")}  # fmt: skip
 
 
-def check_path(path: str | Path, name: str = "path") -> Path:
-    """The path, if a table can be written there.
-
-    Raises:
-        ValueError: for another ending.
-        ImportError: for ``.parquet`` without pyarrow, naming the package.
-    """
-    path = Path(path)
-    if path.suffix not in (".npz", ".parquet"):
-        raise ValueError(f"{name}={str(path)!r}: must end in .npz, or .parquet (with pyarrow).")
-    if path.suffix == ".parquet":
-        _pyarrow(path)
-    return path
-
-
 def write_mined(path: str | Path, table: MinedTable) -> None:
     """Whoever reads, and whenever the process is killed, sees the old file or the new one.
 
@@ -51,21 +37,13 @@ def write_mined(path: str | Path, table: MinedTable) -> None:
         ValueError: for another ending, or columns that do not fit together.
         ImportError: for ``.parquet`` without pyarrow, naming the package.
     """
-    path = check_path(path)
+    path = table_path(path)
     _check(table._asdict(), "the table")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        with part.open("wb") as file:
-            if path.suffix == ".npz":
-                np.savez(file, format=np.array(FORMAT), version=np.array(VERSION), **table._asdict())
-            else:
-                _write_parquet(file, path, table)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        if path.suffix == ".npz":
+            np.savez(file, format=np.array(FORMAT), version=np.array(VERSION), **table._asdict())
+        else:
+            _write_parquet(file, path, table)
 
 
 def read_mined(path: str | Path) -> MinedTable:
@@ -76,7 +54,7 @@ def read_mined(path: str | Path) -> MinedTable:
         ValueError: for a file that is truncated, foreign, or contradicts itself.
         ImportError: for ``.parquet`` without pyarrow, naming the package.
     """
-    path = check_path(path)
+    path = table_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; `lightning-contrast mine` makes one.")
     read = _read_npz if path.suffix == ".npz" else _read_parquet
@@ -113,19 +91,8 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], int]:
     return columns, int(columns["version"])
 
 
-def _pyarrow(path: Path) -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(
-            f"{path}: .parquet needs pyarrow: pip install lightning-contrast[parquet]; .npz needs nothing."
-        ) from error
-    return pyarrow
-
-
 def _write_parquet(file: Any, path: Path, table: MinedTable) -> None:
-    pa = _pyarrow(path)
+    pa = require_pyarrow(path)
     columns = {}
     for name, a in table._asdict().items():
         flat = pa.array(np.ascontiguousarray(a).reshape(-1))
@@ -135,7 +102,7 @@ def _write_parquet(file: Any, path: Path, table: MinedTable) -> None:
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, np.ndarray], int]:
-    pa = _pyarrow(path)
+    pa = require_pyarrow(path)
     try:
         table = pa.parquet.read_table(path)
         columns = {}

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401 - here its log handler takes stderr itself, not what a test captures and closes
 import pytest
 
 from lightning_contrast.cli.main import main

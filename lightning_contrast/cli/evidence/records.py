@@ -1,13 +1,13 @@
 """Finished runs: one JSON line each, the file replaced as a whole, so that it is never half a run."""
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evidence.job import Job
+from lightning_contrast.functional.whole_file import write_text
 
 Record = dict[str, Any]
 FIELDS = {"slug", "seed", "setting", "fingerprint", "labels", "steps", "curve", "curve_of", "val", "test"}
@@ -44,10 +44,7 @@ class Records:
         """Keep a finished run; one with the same method, seed and setting gives way."""
         kept = [old for old in self.runs if _key(old)[:3] != _key(run)[:3]]
         self.runs = sorted([*kept, run], key=_key)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        part.write_text("".join(json.dumps(one) + "\n" for one in self.runs), encoding="utf-8")
-        os.replace(part, self.path)
+        write_text(self.path, "".join(json.dumps(one) + "\n" for one in self.runs))
 
     def current(self, known: Iterable[Job]) -> list[Record]:
         """The runs of these jobs, whatever their seed, whose settings have not changed since."""

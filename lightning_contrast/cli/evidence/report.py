@@ -1,12 +1,12 @@
 """Tables, and the page and chart of a comparison of methods."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_contrast.cli.evidence.job import BASELINES
 from lightning_contrast.cli.evidence.rows import ACCURACIES, COSTS, FIGURES, NAMES, Row, places, rows_of
+from lightning_contrast.functional.whole_file import write_text
 
 _ABOUT = """\
 Every method trains the same encoder on the same data for the same budget ({setting}), in one process on one thread. \
@@ -121,10 +121,3 @@ def draw(rows: Sequence[Row], path: Path, title: str, note: str) -> Path:
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     write_title(axes, title, note)
     return save_png(figure, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """As a whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
