@@ -53,7 +53,9 @@ def test_a_number_is_read_by_linear_regression():
 
 def test_errors_on_frequent_and_rare_numbers():
     number = torch.tensor([0.0] * 8 + [1.0] * 4 + [2.0] * 2)
-    z = torch.stack([number, number.square()], 1) + 0.01 * torch.randn(14, 2, generator=torch.Generator().manual_seed(0))
+    z = torch.stack([number, number.square()], 1) + 0.01 * torch.randn(
+        14, 2, generator=torch.Generator().manual_seed(0)
+    )
     found = by_number.figures((z, number), (z, number))
     assert found["rank_correlation"] > 0.8
     parts = [found["error_many"], found["error_medium"], found["error_few"]]

@@ -87,7 +87,11 @@ def test_rows_of_a_shipped_study_on_pictures_train(name):
         if row.name not in BASELINES:  # one of each kind: rows that differ by batch and learning rate need no run each
             kinds[str(settings["model"]["objective"]) + str(settings["trainer"]["callbacks"])] = row.name, settings
     for row, settings in kinds.values():
-        own = {key: settings["data"]["init_args"][key] for key in ("classes", "score") if key in settings["data"]["init_args"]}
+        own = {
+            key: settings["data"]["init_args"][key]
+            for key in ("classes", "score")
+            if key in settings["data"]["init_args"]
+        }
         digits = {"class_path": "DigitsDataModule", "init_args": {"image_size": 14, "batch_size": 16, **own}}
         configs = (json.dumps({**settings, "data": digits}),)
         found = run(Job(row, 0, steps=2, configs=configs, points=1, protocol=study.scored_by))

@@ -14,7 +14,11 @@ BY_SIZE = {
 SEARCH = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "recall@10": "recall@10"}
 UNSEEN = {"precision@1": "R@1", "map@r": "MAP@R", "one_label": "1 label a class", "five_labels": "5 labels a class"}
 """On classes that training did not see."""
-CLASSIFIER = {"classifier": "classifier", "agreeing": "classifier, bias agrees", "contradicting": "classifier, bias contradicts"}
+CLASSIFIER = {
+    "classifier": "classifier",
+    "agreeing": "classifier, bias agrees",
+    "contradicting": "classifier, bias contradicts",
+}
 NUMBERS = {
     "rank_correlation": "rank correlation", "error": "mean error", "error_many": "mean error, many",
     "error_medium": "mean error, medium", "error_few": "mean error, few",

@@ -36,7 +36,19 @@ POINTS = 6
 """Of a curve."""
 STUDIES = FOLDER / "studies"
 _SETTINGS = ("base", "trainer", "model", "data")
-_KEYS = ("title", "question", "seconds", "seeds", "figures", "baselines", "every_row", "rows", "axis", "scored_by", "finding")
+_KEYS = (
+    "title",
+    "question",
+    "seconds",
+    "seeds",
+    "figures",
+    "baselines",
+    "every_row",
+    "rows",
+    "axis",
+    "scored_by",
+    "finding",
+)
 _ROW = ("name", "line", "at", *_SETTINGS)
 
 
