@@ -1,7 +1,7 @@
 """The base of our callbacks: two more hooks, and the checks that belong to set-up."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ class ContrastCallback(pl.Callback):
     Trainer's order. What a callback trains goes into ``pl_module.extras[name]`` in :meth:`setup`; its memories belong into
     its own ``state_dict``, made of tensors, numbers, strings, lists and dicts.
     """
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    """What it learns from beside the inputs, such as ``label``; what it only logs does not count."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuses modules that never call the hooks; subclasses check the rest here, before anything is trained."""

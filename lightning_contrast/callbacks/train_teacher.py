@@ -32,6 +32,8 @@ class TrainTeacher(ContrastCallback):
         ValueError: for values out of range; at set-up without ``key_encoder=Frozen(encoder=...)`` or such data.
     """
 
+    requires = ("label",)
+
     def __init__(
         self, steps: int = 400, classes: int = 10, batch_size: int = 128, lr: float = 0.001, seed: int = 0
     ) -> None:

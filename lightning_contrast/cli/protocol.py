@@ -15,19 +15,19 @@ from lightning_contrast.functional.evaluation import evaluate_embeddings
 COLUMNS = {"knn": "kNN", "linear": "linear probe", "few_label": "10 labels a class"}
 
 
-def embed_split(embed: Callable[[Tensor], Tensor], loader: Any) -> tuple[Tensor, Tensor]:
-    """Features ``[N, F]`` and labels ``[N]`` of all batches of a loader.
+def embed_split(embed: Callable[[Tensor], Tensor], loader: Any, key: str = "label") -> tuple[Tensor, Tensor]:
+    """Features ``[N, F]`` and labels ``[N]`` (or what else a batch has by ``key``) of all batches of a loader.
 
     Raises:
-        UserError: if there are no labels.
+        UserError: if there are none.
     """
     features, labels = [], []
     with torch.inference_mode():
         for batch in loader:
-            if "label" not in batch:
-                raise UserError("evaluate needs labels, and these data have none: kNN and probes score by label.")
+            if key not in batch:
+                raise UserError(f"evaluate needs {key}s, and these data have none: kNN and probes score by {key}.")
             features.append(embed(batch["input"]).float().flatten(1).cpu())
-            labels.append(batch["label"].cpu())
+            labels.append(batch[key].cpu())
     return torch.cat(features), torch.cat(labels)
 
 

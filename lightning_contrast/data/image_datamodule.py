@@ -50,6 +50,8 @@ class ImageDataModule(LightningDataModule):
 
     pixels: ClassVar[tuple[float, float]] = (0.5, 0.5)
     """Mean and standard deviation of the training images' values in [0, 1]."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """``label`` where labels decide what is shown together; what batches have for the objective does not count."""
     train_set: Dataset[Any]
     val_set: Dataset[Any]
     test_set: Dataset[Any]

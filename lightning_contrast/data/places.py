@@ -81,6 +81,8 @@ class PlacesDataModule(FashionMNISTDataModule):
         ValueError: If a number is out of range.
     """
 
+    requires = ("label",)
+
     def __init__(self, visits: int = 4, regions: int = 100, **data: Any) -> None:
         super().__init__(**data)
         if visits < 1 or regions < 2:

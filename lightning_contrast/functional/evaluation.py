@@ -53,10 +53,7 @@ def evaluate_embeddings(
 
 
 def accuracy_by_class_size(train_labels: Tensor, predicted: Tensor, test_labels: Tensor) -> dict[str, float]:
-    """Accuracy on the classes with many, with fewer, and with few training samples: thirds of the classes by size.
-
-    Each is the mean over its classes, so that it does not depend on the test split's sizes. Where classes cannot be shared
-    evenly, ``many`` has one more; equal sizes go by number.
+    """:func:`mean_by_class_size` of what is predicted rightly.
 
     Args:
         train_labels: integers [N].
@@ -75,13 +72,40 @@ def accuracy_by_class_size(train_labels: Tensor, predicted: Tensor, test_labels:
         {'many': 0.5, 'medium': 1.0, 'few': 0.0}
 
     """
-    check_labels("train_labels", train_labels, len(train_labels))
     check_labels("test_labels", test_labels, len(predicted))
+    return mean_by_class_size(train_labels, predicted == test_labels, test_labels)
+
+
+def mean_by_class_size(train_labels: Tensor, values: Tensor, test_labels: Tensor) -> dict[str, float]:
+    """Mean on the classes with many, with fewer, and with few training samples: thirds of the classes by size.
+
+    Each is the mean over its classes, so that it does not depend on the test split's sizes. Where classes cannot be shared
+    evenly, ``many`` has one more; equal sizes go by number.
+
+    Args:
+        train_labels: integers [N].
+        values: [T], such as errors.
+        test_labels: integers [T], of three classes at least that occur in training.
+
+    Returns:
+        ``{"many": ..., "medium": ..., "few": ...}``.
+
+    Raises:
+        ValueError: wrong labels, or fewer than three classes.
+
+    Example:
+        >>> train, test = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1, 2])
+        >>> mean_by_class_size(train, torch.tensor([1.0, 2.0, 3.0, 4.0]), test)
+        {'many': 1.5, 'medium': 3.0, 'few': 4.0}
+
+    """
+    check_labels("train_labels", train_labels, len(train_labels))
+    check_labels("test_labels", test_labels, len(values))
     counts = torch.bincount(train_labels)
     classes = [c for c in test_labels.unique().tolist() if c < len(counts) and counts[c]]
     if len(classes) < 3:
         raise ValueError(f"test_labels have {len(classes)} classes that occur in training; three groups need three.")
     order = torch.tensor(sorted(classes, key=lambda c: (-int(counts[c]), c)))
-    recall = torch.stack([(predicted[test_labels == c] == c).double().mean() for c in order])
-    groups = recall.tensor_split(3)
+    means = torch.stack([values[test_labels == c].double().mean() for c in order])
+    groups = means.tensor_split(3)
     return {name: float(group.mean()) for name, group in zip(("many", "medium", "few"), groups, strict=True)}

@@ -27,7 +27,7 @@ def scores(embed: Callable[[Tensor], Tensor] | None, data: Any, seed: int) -> di
     Raises:
         ValueError: for a baseline that has no features.
     """
-    embed = _features(embed)
+    embed = features(embed)
     bank = embed_split(embed, bank_loader(data))
     val = embed_split(embed, validation_batches(data))
     test = embed_split(embed, data.predict_dataloader())
@@ -62,13 +62,18 @@ def look(embed: Callable[[Tensor], Tensor] | None, data: Any) -> float:
     Raises:
         ValueError: for a baseline that has no features.
     """
-    embed = _features(embed)
+    embed = features(embed)
     bank = embed_split(embed, _some(bank_loader(data)))
     val = embed_split(embed, [{**b, "input": data.normalize(b["input"])} for b in _some(data.val_dataloader())])
     return float((knn_predict(val[0], *bank, k=20) == val[1]).double().mean())
 
 
-def _features(embed: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
+def features(embed: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
+    """What makes features.
+
+    Raises:
+        ValueError: for a baseline that has none.
+    """
     if embed is None:
         raise ValueError("BM25 is a baseline of searches, not of labelled data: use raw pixels, or untrained encoder.")
     return embed

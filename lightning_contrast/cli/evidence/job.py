@@ -11,6 +11,11 @@ from lightning_contrast.cli.recipes import FOLDER
 
 BASELINES = ("raw pixels", "untrained encoder", "BM25")
 """Not trained; shown beside the rest."""
+PROTOCOLS = {
+    "labels": "by_label", "search": "by_search", "unseen classes": "by_unseen", "numbers": "by_number",
+    "classifier": "by_classifier",
+}  # fmt: skip
+"""Ways of scoring, and the modules beside this one that do it."""
 _BASE = str(FOLDER / "simclr.yaml")
 _WHERE = ("--data.root=", "--data.cache_dir=", "--data.url=")
 """Where data lie does not change what comes out."""
@@ -30,6 +35,7 @@ class Job:
         configs: of a study's row: what to give to ``--config``, one over the other. Without them, the recipe of that slug, on
             the encoder that all methods share.
         points: of the curve of the validation score.
+        protocol: by which it is scored, of ``PROTOCOLS``; empty: what fits the data.
     """
 
     slug: str
@@ -39,6 +45,7 @@ class Job:
     others: tuple[str, ...] = ()
     configs: tuple[str, ...] = ()
     points: int = 0
+    protocol: str = ""
 
     @property
     def setting(self) -> str:
@@ -65,6 +72,8 @@ class Job:
     def fingerprint(self) -> str:
         """Changes with everything that a result depends on, as far as settings and version go."""
         known = {"settings": self.settings(), "setting": self.setting, "version": __version__}
+        if self.protocol:
+            known["protocol"] = self.protocol
         return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -12,9 +12,21 @@ BY_SIZE = {
 }
 """Accuracies on the classes with many, with fewer and with few training samples."""
 SEARCH = {"mrr@10": "MRR@10", "ndcg@10": "nDCG@10", "recall@10": "recall@10"}
+UNSEEN = {"precision@1": "R@1", "map@r": "MAP@R", "one_label": "1 label a class", "five_labels": "5 labels a class"}
+"""On classes that training did not see."""
+CLASSIFIER = {
+    "classifier": "classifier",
+    "agreeing": "classifier, bias agrees",
+    "contradicting": "classifier, bias contradicts",
+}
+NUMBERS = {
+    "rank_correlation": "rank correlation", "error": "mean error", "error_many": "mean error, many",
+    "error_medium": "mean error, medium", "error_few": "mean error, few",
+}  # fmt: skip
+"""Of numbers that a ridge regression reads from the features; errors are absolute."""
 FIGURES = {"alignment": "alignment", "uniformity": "uniformity", "rank": "rank"}
 COSTS = {"steps": "steps", "seconds": "seconds", "wall": "wall clock", "memory": "MB"}
-NAMES = {**ACCURACIES, **BY_SIZE, **SEARCH, **FIGURES}
+NAMES = {**ACCURACIES, **BY_SIZE, **SEARCH, **UNSEEN, **CLASSIFIER, **NUMBERS, **FIGURES}
 """Every figure that a table may show."""
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import statistics
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from lightning_contrast.callbacks.embedding import evaluation_mode
 from lightning_contrast.cli.evidence.clock import Clock
-from lightning_contrast.cli.evidence.job import BASELINES, Job, parts_of
+from lightning_contrast.cli.evidence.job import BASELINES, PROTOCOLS, Job, parts_of
 from lightning_contrast.data.resume import isolated_random_state
 
 WARM, TIMED = 5, 15
@@ -23,7 +24,6 @@ WARM, TIMED = 5, 15
 def run(job: Job) -> dict[str, Any]:
     """Train and score; what comes back is a line of the records."""
     from lightning_contrast.cli.evaluate import source_of
-    from lightning_contrast.cli.evidence import by_label, by_search
     from lightning_contrast.cli.quiet import quiet_lightning
 
     quiet_lightning()
@@ -34,12 +34,12 @@ def run(job: Job) -> dict[str, Any]:
     clock = Clock(steps, job.seconds, job.points)
     cli = _made(job, -1 if steps is None else steps, clock)
     data, module = cli.datamodule, cli.model
-    protocol: Any = by_search if hasattr(data, "corpus_dataloader") else by_label
+    protocol = protocol_of(job, data)
     if steps == 0:
         data.prepare_data()
         data.setup("fit")
         if job.points:  # a level, by the same score as the curves
-            clock.curve = [(0, 0.0, protocol.look(embedder_of(job, module), data))]
+            clock.curve = [(0, 0.0, protocol.look(embedder_of(job, module, protocol), data))]
     else:
         clock.look = lambda: _in_training(protocol, module, data)
         cli.trainer.fit(module, data)
@@ -49,7 +49,7 @@ def run(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "setting": job.setting,
         "fingerprint": job.fingerprint(),
-        "labels": job.slug not in BASELINES and "label" in module.objective.requires,
+        "labels": job.slug not in BASELINES and learns_labels(cli),
         "steps": cli.trainer.global_step,
         "seconds": round(clock.seconds, 2),
         "wall": round(clock.wall, 2),
@@ -57,23 +57,36 @@ def run(job: Job) -> dict[str, Any]:
         "data": source_of(data).partition(" in ")[0],
         "curve": clock.curve,
         "curve_of": protocol.CURVE,
-        **protocol.scores(embedder_of(job, module), data, job.seed),
+        **protocol.scores(embedder_of(job, module, protocol), data, job.seed),
     }
 
 
-def embedder_of(job: Job, module: Any) -> Callable[[Tensor], Tensor] | None:
-    """What makes features of inputs; None for a baseline that has none."""
+def protocol_of(job: Job, data: Any) -> Any:
+    """The module that scores: as the job says, else by what the data have."""
+    name = job.protocol or ("search" if hasattr(data, "corpus_dataloader") else "labels")
+    return import_module(f"lightning_contrast.cli.evidence.{PROTOCOLS[name]}")
+
+
+def learns_labels(cli: Any) -> bool:
+    """Whether labels reach the weights: by the objective, a callback such as a teacher's training, or how data are made."""
+    parts = (cli.model.objective, *cli.trainer.callbacks, cli.datamodule)
+    return any("label" in getattr(part, "requires", ()) for part in parts)
+
+
+def embedder_of(job: Job, module: Any, protocol: Any) -> Callable[[Tensor], Tensor] | None:
+    """What makes features of inputs, for a protocol; None for a baseline that has none."""
     from lightning_contrast.cli.protocol import embedder
 
     if job.slug == "BM25":
         return None
-    return nn.Flatten() if job.slug == "raw pixels" else embedder(module)
+    return nn.Flatten() if job.slug == "raw pixels" else getattr(protocol, "embedder", embedder)(module)
 
 
 def _in_training(protocol: Any, module: Any, data: Any) -> float:
     """A point of the curve, without a trace in the training."""
+    make = getattr(protocol, "embedder", lambda module: module.embed)
     with isolated_random_state(0), evaluation_mode(module):
-        return protocol.look(module.embed, data)
+        return float(protocol.look(make(module), data))
 
 
 def _steps(job: Job) -> int | None:

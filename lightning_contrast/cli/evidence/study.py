@@ -7,6 +7,8 @@
     seconds: 25                    # of one core, a run
     seeds: 3
     figures: [knn, linear]         # columns; rows are placed by the first
+    scored_by: labels              # the protocol; without it, what fits the data
+    finding: What came out.        # after the run, where it contradicts a claim
     baselines: [untrained encoder]
     every_row:                     # what all rows share, as in a recipe
       data: {subset: 10000}
@@ -26,7 +28,7 @@ from typing import Any
 import yaml
 
 from lightning_contrast.cli.errors import UserError, nearest
-from lightning_contrast.cli.evidence.job import BASELINES, Job
+from lightning_contrast.cli.evidence.job import BASELINES, PROTOCOLS, Job
 from lightning_contrast.cli.evidence.rows import NAMES
 from lightning_contrast.cli.recipes import FOLDER, config_path
 
@@ -34,7 +36,19 @@ POINTS = 6
 """Of a curve."""
 STUDIES = FOLDER / "studies"
 _SETTINGS = ("base", "trainer", "model", "data")
-_KEYS = ("title", "question", "seconds", "seeds", "figures", "baselines", "every_row", "rows", "axis")
+_KEYS = (
+    "title",
+    "question",
+    "seconds",
+    "seeds",
+    "figures",
+    "baselines",
+    "every_row",
+    "rows",
+    "axis",
+    "scored_by",
+    "finding",
+)
 _ROW = ("name", "line", "at", *_SETTINGS)
 
 
@@ -68,6 +82,8 @@ class Study:
         seconds: of one core, a run.
         seeds: runs a row.
         axis: name of the second chart's axis.
+        scored_by: protocol, of ``PROTOCOLS``; empty: what fits the data.
+        finding: what came out, where it contradicts a claim; in Markdown, written after the run.
     """
 
     name: str
@@ -78,10 +94,12 @@ class Study:
     seconds: float = 30.0
     seeds: int = 3
     axis: str | None = None
+    scored_by: str = ""
+    finding: str = ""
 
     def job(self, row: StudyRow, seed: int, seconds: float, steps: int | None, others: tuple[str, ...]) -> Job:
         """One run of a row."""
-        return Job(row.name, seed, seconds, steps, others, row.configs, POINTS)
+        return Job(row.name, seed, seconds, steps, others, row.configs, POINTS, self.scored_by)
 
 
 def studies() -> list[str]:
@@ -110,6 +128,8 @@ def read_study(name: str) -> Study:
     _check_keys(every, f"--study {name}, every_row", _SETTINGS)
     if unknown := [key for key in held["figures"] if key not in NAMES]:
         raise UserError(f"--study {name}: figures {unknown}: choose among {', '.join(NAMES)}.")
+    if held.get("scored_by", "labels") not in PROTOCOLS:
+        raise UserError(f"--study {name}: scored_by: {held['scored_by']!r}: choose among {', '.join(PROTOCOLS)}.")
     if not held["rows"]:
         raise UserError(f"--study {name}: it has no rows.")
     rows = [_row(name, row, every) for row in held["rows"]]
@@ -123,6 +143,7 @@ def read_study(name: str) -> Study:
     return Study(
         path.stem, held["title"], held["question"], tuple(rows), tuple(held["figures"]), float(held.get("seconds", 30.0)),
         int(held.get("seeds", 3)), held.get("axis"),
+        held.get("scored_by", ""), held.get("finding", ""),
     )  # fmt: skip
 
 

@@ -53,6 +53,7 @@ def markdown(study: Study, rows: Sequence[Row], data: str, setting: str, command
             f"{study.question.strip()}\n",
             _ABOUT.format(data=data, setting=setting, first=first, curve=curve),
             table("", own, baselines, study.figures, {}),
+            *([f"## What came out\n\n{study.finding.strip()}\n"] if study.finding else []),
             f"![{curve} over training time{'' if study.axis is None else f'; {first} by {study.axis}'}]({study.name}.png)\n",
             f"```bash\n{command}\n```\n",
         ]
