@@ -22,8 +22,8 @@ FILE = "scores.json"
 class ScoreHistograms(ContrastCallback):
     """Records histograms of the similarities of positives and negatives, for ``lightning-contrast report``.
 
-    From a sample of the first direction's anchors on this process, at logging steps; the same sample as
-    :class:`GeometryMonitor` looks at. Writes ``scores.json`` into the run folder (``trainer.log_dir``, else
+    From a sample of the first direction's anchors, at logging steps; the same sample as :class:`GeometryMonitor` looks at.
+    Of several processes it is the first one's anchors, against the candidates of all. Writes ``scores.json`` into the run folder (``trainer.log_dir``, else
     ``default_root_dir``) after each validation and at the end: ``{"bins": [{"step", "low", "high", "positive": [counts],
     "negative": [counts]}, ...]}``. Cosines are counted over [-1, 1], what reaches further over its own range.
 
