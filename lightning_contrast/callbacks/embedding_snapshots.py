@@ -13,6 +13,7 @@ from torch.utils.data import DistributedSampler
 
 from lightning_contrast.callbacks.callback import ContrastCallback, require_state
 from lightning_contrast.callbacks.embedding import as_mapping, first_input, gathered, joined_columns
+from lightning_contrast.callbacks.pictures import draw_map, log_picture
 from lightning_contrast.callbacks.thinned import Thinned
 
 FILE = "snapshots.npz"
@@ -25,7 +26,8 @@ class EmbeddingSnapshots(ContrastCallback):
     of processes; features are those before the head, in half precision. Writes ``snapshots.npz`` into the run folder (``trainer.log_dir``, else
     ``default_root_dir``): ``step`` ``[T]``, ``embedding`` float16 ``[T, S, F]``, and ``index``, ``label`` ``[S]`` where the
     batches have them. Does nothing for data without a length, for inputs
-    that are not one tensor, and in the sanity check.
+    that are not one tensor, and in the sanity check. Two principal components of the newest go, as the picture ``embedding/map``, to
+    loggers that take pictures.
 
     Args:
         sample: validation samples, >= 2.
@@ -97,6 +99,7 @@ class EmbeddingSnapshots(ContrastCallback):
         self.record.add({"step": trainer.global_step, **self._in_order(taken)})
         if trainer.is_global_zero:
             write_snapshots(Path(folder) / FILE, self.record.entries)
+            log_picture(trainer, "embedding/map", lambda axes: draw_map(axes, self.record.entries[-1]))
 
     def _in_order(self, taken: dict[str, Tensor]) -> dict[str, Tensor]:
         """Each sample once, as they lie in the data set, without those that fill up the last batch of a process."""
