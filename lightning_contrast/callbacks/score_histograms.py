@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, require_state
+from lightning_contrast.callbacks.pictures import draw_histogram, log_picture
 from lightning_contrast.callbacks.sample import some_anchors
 from lightning_contrast.callbacks.thinned import Thinned
 from lightning_contrast.contrast import Contrast, Scores
@@ -22,10 +23,11 @@ FILE = "scores.json"
 class ScoreHistograms(ContrastCallback):
     """Records histograms of the similarities of positives and negatives, for ``lightning-contrast report``.
 
-    From a sample of the first direction's anchors on this process, at logging steps; the same sample as
-    :class:`GeometryMonitor` looks at. Writes ``scores.json`` into the run folder (``trainer.log_dir``, else
+    From a sample of the first direction's anchors, at logging steps; the same sample as :class:`GeometryMonitor` looks at.
+    Of several processes it is the first one's anchors, against the candidates of all. Writes ``scores.json`` into the run folder (``trainer.log_dir``, else
     ``default_root_dir``) after each validation and at the end: ``{"bins": [{"step", "low", "high", "positive": [counts],
-    "negative": [counts]}, ...]}``. Cosines are counted over [-1, 1], what reaches further over its own range.
+    "negative": [counts]}, ...]}``. Cosines are counted over [-1, 1], what reaches further over its own range. The newest goes, as the picture ``scores/histogram``, to
+    loggers that take pictures.
 
     Args:
         bins: of each histogram, >= 2.
@@ -68,6 +70,7 @@ class ScoreHistograms(ContrastCallback):
         folder = trainer.log_dir or trainer.default_root_dir  # asks all processes
         if trainer.is_global_zero and self.record.entries:
             write_json(Path(folder) / FILE, {"bins": self.record.entries})
+            log_picture(trainer, "scores/histogram", lambda axes: draw_histogram(axes, self.record.entries[-1]))
 
     def state_dict(self) -> dict[str, Any]:
         """The record."""

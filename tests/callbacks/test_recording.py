@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, DistributedSampler
 
 from lightning_contrast.callbacks import EmbeddingSnapshots, ScoreHistograms
 from lightning_contrast.callbacks.score_histograms import histograms
@@ -13,7 +14,8 @@ from lightning_contrast.contrast import Contrast
 from lightning_contrast.contrast.ready import ready
 from lightning_contrast.objectives import InfoNCE
 from tests.callbacks.kit import assert_resumes_exactly, fit, simclr
-from tests.modules.test_contrastive import loader
+from tests.modules.test_contrastive import Digits, loader
+from tests.modules.test_processes import Sharded
 
 
 @pytest.mark.parametrize("keep", [3, 4, 7])
@@ -64,6 +66,41 @@ def test_snapshots_are_of_the_same_samples(tmp_path):
     assert again.record.entries[0]["step"] == 4
     with pytest.raises(ValueError, match="lacks"):
         again.load_state_dict({})
+
+
+class Dealt(Sharded):
+    """37 validation samples, dealt out to the processes, the last one twice."""
+
+    def val_dataloader(self):
+        if self.world == 1:
+            return loader(37, batch=8)
+        return DataLoader(Digits(37, self.keys), batch_size=8, sampler=DistributedSampler(range(37), shuffle=False))
+
+
+@pytest.mark.parametrize("sample", [37, 20, 3])  # all; every second, which the first process has alone; a few
+def test_snapshots_of_two_processes_are_those_of_one(tmp_path, sample):
+    def build():
+        return [EmbeddingSnapshots(sample=sample), ScoreHistograms()]
+
+    held = []
+    for world in (1, 2):
+        module, folder = simclr(dropout=0), tmp_path / str(world)
+        many = {"strategy": "ddp_fork", "devices": 2} if world == 2 else {}
+        fit(
+            module,
+            build(),
+            4,
+            data=Dealt(world, ("views",)),
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+            **many,
+        )
+        held.append(np.load(folder / "snapshots.npz"))
+        # of several processes, the first one's anchors
+        assert json.loads((folder / "scores.json").read_text())["bins"][0]["step"] == 0
+    assert held[0]["embedding"].shape[1] == -(-37 // -(-37 // sample))
+    assert held[0]["index"].tolist() == held[1]["index"].tolist() == list(range(0, 37, -(-37 // sample)))
+    assert np.allclose(held[0]["embedding"], held[1]["embedding"], atol=2e-3)
 
 
 @pytest.mark.parametrize(

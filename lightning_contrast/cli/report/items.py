@@ -143,8 +143,8 @@ def read_batch(module: Any, data: Any, batch: Any, raw: Any) -> dict[str, Any]:
             "key": module.project_keys(key_input(batch)).float().cpu(),
         }
     if isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] in (1, 3):
-        normalize = getattr(data, "normalize", None)
-        out["picture"] = (normalize.undo(inputs) if hasattr(normalize, "undo") else stretched(inputs)).clamp(0, 1).cpu()
+        undo = getattr(getattr(data, "normalize", None), "undo", stretched)
+        out["picture"] = undo(inputs).clamp(0, 1).cpu()
     for key in TEXT:
         texts = raw.get(key)
         if isinstance(texts, (list, tuple)) and texts and all(isinstance(text, str) for text in texts):
