@@ -60,8 +60,9 @@ class EmbeddingSnapshots(ContrastCallback):
             self._length = len(dataset)
             self._every = max(1, -(-self._length // self.sample))
             sampler = getattr(first, "sampler", None)
-            dealt = isinstance(sampler, DistributedSampler)
-            self._shared = (sampler.num_replicas, sampler.rank) if dealt else (1, 0)
+            self._shared = (1, 0)
+            if isinstance(sampler, DistributedSampler):
+                self._shared = (sampler.num_replicas, sampler.rank)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
