@@ -178,4 +178,5 @@ def test_two_processes_train_predict_and_agree(shell, tiny):
     with np.load(run / "embeddings.npz") as file:
         assert len(file["index"]) == 359, "2 * 180 - 1: the sampler repeats one"
         assert (np.diff(file["index"]) > 0).all()
-    assert sorted(p.name for p in run.iterdir()) == ["checkpoints", "config.yaml", "embeddings.npz", "metrics.csv"]
+    held = ["checkpoints", "config.yaml", "embeddings.npz", "metrics.csv", "run.json", "scores.json", "snapshots.npz"]
+    assert sorted(p.name for p in run.iterdir()) == held

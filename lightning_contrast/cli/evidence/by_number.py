@@ -10,7 +10,6 @@ from lightning_contrast.cli.evaluate import validation_batches
 from lightning_contrast.cli.evidence.by_label import features
 from lightning_contrast.cli.protocol import bank_loader, embed_split
 from lightning_contrast.functional.evaluation import mean_by_class_size
-from lightning_contrast.functional.ridge import ridge_fit
 
 CURVE = "rank_correlation"
 KEY = "score"
@@ -49,11 +48,10 @@ def figures(bank: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor]) -> dic
 
 
 def regression(z: Tensor, number: Tensor, query: Tensor) -> Tensor:
-    """Numbers ``[Q]`` of ``query`` ``[Q, F]`` from ``z`` ``[N, F]`` and ``number`` ``[N]``, which has few values.
+    """Numbers ``[Q]`` of ``query`` ``[Q, F]`` from ``z`` ``[N, F]`` and ``number`` ``[N]``: Bayesian ridge regression."""
+    from sklearn.linear_model import BayesianRidge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    A ridge regression is linear in its targets: that of the number is the sum over its values of value times the regression
-    of "has this value", which is the linear probe.
-    """
-    values, place = number.double().unique(return_inverse=True)
-    probe = ridge_fit(z, place)
-    return (query.to(probe.weight.dtype) @ probe.weight + probe.bias).double() @ values
+    rows, numbers, wanted = (x.double().cpu().numpy() for x in (z, number, query))
+    return torch.from_numpy(make_pipeline(StandardScaler(), BayesianRidge()).fit(rows, numbers).predict(wanted))

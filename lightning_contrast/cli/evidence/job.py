@@ -77,6 +77,10 @@ class Job:
         return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+_FEWER = {"classes", "imbalance", "rare", "subset"}
+"""Settings of data that leave samples out."""
+
+
 def parts_of(settings: dict[str, Any]) -> dict[str, Any]:
     """The module's arguments, whichever its class."""
     model: dict[str, Any] = settings["model"]
@@ -84,9 +88,9 @@ def parts_of(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def on_shared_data(slug: str) -> bool:
-    """Whether this recipe trains on the data that methods are compared on."""
+    """Whether this recipe trains on the data that methods are compared on, all of them."""
     shared, own = (read_arguments([f"--config={config}"]).config["data"] for config in (_BASE, slug))
-    return _name(own) == _name(shared)
+    return _name(own) == _name(shared) and not _FEWER & own.get("init_args", {}).keys()
 
 
 def _name(part: Any) -> str:
