@@ -21,7 +21,7 @@ from lightning_contrast.functional.exclusion import Exclusion
 from lightning_contrast.functional.tiling import Tile, check_vector, for_tiles, scratch, spans
 
 QUERY_TILE, COLUMN_TILE = 1024, 4096
-RESCORE_BYTES = 16 * 2**20
+RESCORE_BYTES = 12 * 2**20
 DOUBT = 1.25
 """A candidate that was not collected may be off by so many times the largest error among those that were."""
 AGAIN_TILE = 64
