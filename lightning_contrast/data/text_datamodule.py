@@ -131,7 +131,8 @@ class TextDataModule(LightningDataModule):
         for name, one in rows.items():
             self._sets[name] = PlainTexts(one) if self._single else self._pairs(one)
         self._numbers.of(list(more.values()))
-        self.tokenizer.learn([*rows["train"].query, *rows["train"].document])
+        negatives = [text for texts in rows["train"].negative for text in texts]
+        self.tokenizer.learn([*rows["train"].query, *rows["train"].document, *negatives])
         self._bank = self._sets["train"]
         texts = rows["train"]
         if self.unpaired and not self._single:

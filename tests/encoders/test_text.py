@@ -16,7 +16,7 @@ from lightning_contrast.objectives import InfoNCE
 from tests.data.packages import sample
 
 pytest.importorskip("transformers")
-from lightning_contrast.encoders import TextEncoder  # noqa: E402
+from lightning_contrast.encoders import TextEncoder
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "vocab_size": 600}
 PAIRS = [{"query": one.short, "document": one.long} for one in sample()]
