@@ -200,12 +200,14 @@ class TextDataModule(LightningDataModule):
     @property
     def corpus_dataloader(self) -> Callable[[], DataLoader[Any]]:
         """Makes a loader of every document of all splits, equal ones once: what is searched; pairs alone have it."""
-        if getattr(self, "_single", True):  # commands ask hasattr()
+        self.setup()  # commands ask hasattr() before the data are set up, and only the texts themselves know
+        if self._single:
             raise AttributeError("single texts have no documents to search")
         return lambda: self._loader(Documents(self._numbers.texts))
 
     def query_inputs(self, texts: Sequence[str]) -> Any:
         """What somebody typed, as the encoder takes it."""
+        self.setup()  # the tokenizer may learn its words from the texts
         return self.tokenizer([self.query_prompt + text for text in texts])
 
     def describe(self, index: Iterable[int], split: str = "corpus") -> list[str]:

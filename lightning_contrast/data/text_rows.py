@@ -41,10 +41,13 @@ class TextRows:
     def take(self, rows: list[int]) -> "TextRows":
         """Some rows, in the order given."""
         return TextRows(
-            *([part[row] for row in rows] if part else [] for part in (self.query, self.document, self.negative)),
-            {name: [values[row] for row in rows] for name, values in self.known.items()},
-            self.ids, [self.places[row] for row in rows],
-        )  # fmt: skip
+            query=[self.query[row] for row in rows],
+            document=[self.document[row] for row in rows] if self.document else [],
+            negative=[self.negative[row] for row in rows] if self.negative else [],
+            known={name: [values[row] for row in rows] for name, values in self.known.items()},
+            ids=self.ids,
+            places=[self.places[row] for row in rows],
+        )
 
 
 def read_texts(source: Any, side: str) -> dict[Any, str]:

@@ -69,6 +69,7 @@ class TextEncoder(Encoder):
         self.normalize = bool(told_normalize if normalize is None else normalize)
         self.output_dim = int(self.transformer.config.hidden_size)  # type: ignore[union-attr, arg-type]
         if dropout is not None:
+            layer: Any
             for layer in self.transformer.modules():
                 if isinstance(layer, nn.Dropout):
                     layer.p = dropout

@@ -207,5 +207,5 @@ class TestViews:
         ],
     )
     def test_out_of_range(self, make):
-        with pytest.raises(ValueError, match="must lie|need 0"):
+        with pytest.raises(ValueError, match=r"must lie|need 0"):
             make()

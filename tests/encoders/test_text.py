@@ -115,6 +115,12 @@ class TestData:
         assert not any(one & other for place, one in enumerate(texts) for other in texts[:place])
         assert len(data.corpus_dataloader().dataset) == len({" ".join(p["document"].lower().split()) for p in PAIRS})
 
+    def test_asked_before_set_up(self):
+        data = TextDataModule(train=PAIRS, tokenizer=TextTokenizer(vocab_size=600))
+        assert hasattr(data, "corpus_dataloader")
+        again = TextDataModule(train=PAIRS, tokenizer=TextTokenizer(vocab_size=600))
+        assert torch.equal(again.query_inputs(["a map"])["input_ids"], data.query_inputs(["a map"])["input_ids"])
+
     def test_single_texts(self):
         data = made(train=[pair["document"] for pair in PAIRS])
         batch = next(iter(data.train_dataloader()))
