@@ -5,6 +5,7 @@ import copy
 import json
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,8 @@ from lightning_contrast.cli.evaluate import opened
 from lightning_contrast.cli.mine import ONE_PROCESS
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import checkpoint_at
-from lightning_contrast.cli.shipped import Shipped, default_space, fingerprint, two_towers
+from lightning_contrast.cli.shipped import Shipped, Side, default_space, fingerprint, two_towers
+from lightning_contrast.cli.text_folder import differences, write_text_folder
 
 TOLERANCE = 1e-5
 ROWS = 4
@@ -33,9 +35,13 @@ def main(args: list[str]) -> int:
     options, others = _parser().parse_known_args(args)
     quiet_lightning()
     out = Path(options.out)
-    writers: dict[str, Callable[..., float]] = {".safetensors": to_safetensors, ".onnx": to_onnx}
+    writers: dict[str, Callable[..., float]] = {".safetensors": to_safetensors, ".onnx": to_onnx, "": to_folder}
     if out.suffix not in writers:
-        raise UserError(f"--out {options.out}: must end in {' or '.join(writers)}.")
+        raise UserError(
+            f"--out {options.out}: must end in .safetensors or .onnx, or be a folder's name without an ending."
+        )
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"--out {options.out}: the folder is there already and not empty; give another.")
     path = checkpoint_at(options.ckpt_path, options.root)
     cli = opened(path, [*others, *ONE_PROCESS])
     side = options.side
@@ -48,7 +54,8 @@ def main(args: list[str]) -> int:
     part = out.with_name(f".{out.stem}.{os.getpid()}.part{out.suffix}")
     told = told_of(cli, path, shipped, side, space)
     try:
-        difference = writers[out.suffix](shipped, inputs, part, told)
+        more = () if out.suffix else (cli.datamodule, side)
+        difference = writers[out.suffix](shipped, inputs, part, told, *more)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"--out {out}: loaded back, its embeddings differ by {difference:.2g} of the largest number, more than "
@@ -56,8 +63,9 @@ def main(args: list[str]) -> int:
             )
         os.replace(part, out)
     finally:
-        part.unlink(missing_ok=True)
-    rows = {"out": str(out), "bytes": out.stat().st_size, "difference": difference, **told}
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    size = sum(one.stat().st_size for one in [out, *out.rglob("*")] if one.is_file())
+    rows = {"out": str(out), "bytes": size, "difference": difference, **told}
     if options.json:
         print(json.dumps(rows, indent=2))
     else:
@@ -130,6 +138,20 @@ def to_safetensors(shipped: Shipped, inputs: Any, part: Path, told: dict[str, An
 
 def _named(shipped: Shipped) -> nn.Module:
     return shipped.encoder if shipped.head is None else shipped
+
+
+# A folder ---------------------------------------------------------------------------------------------------------
+
+
+def to_folder(shipped: Shipped, inputs: Any, part: Path, told: dict[str, Any], data: Any, side: Side) -> float:
+    """For sentence-transformers, with tokenizer, pooling, prompts and normalisation; checked on texts.
+
+    Raises:
+        UserError: for encoders that are no TextEncoder.
+    """
+    write_text_folder(part, shipped, data)
+    (part / "lightning_contrast.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return max(largest_difference(found, wanted) for found, wanted in differences(part, shipped, data, side))
 
 
 # ONNX -------------------------------------------------------------------------------------------------------------
@@ -223,7 +245,7 @@ def _dynamic(value: Tensor, rows: Any) -> dict[int, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lightning-contrast export",
-        description="Write the encoder to .safetensors (weights) or .onnx (runs anywhere). The file is loaded back, and put "
+        description="Write the encoder to .safetensors (weights), .onnx (runs anywhere), or, of texts, a folder for sentence-transformers. It is loaded back, and put "
         f"in place only if it embeds real samples as the checkpoint does, to {TOLERANCE:g}.",
         epilog="Anything else is taken as by `fit`: --config, --data, --data.root, ... The run's own settings come first.",
         allow_abbrev=False,
@@ -231,7 +253,11 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--ckpt_path", required=True, help="a checkpoint or run folder, or `last`: the newest run")
     add("--root", default="runs", help="where `last` looks for runs (default: runs)")
-    add("--out", required=True, help="the file: .safetensors or .onnx (the extra `export` has what they need)")
+    add(
+        "--out",
+        required=True,
+        help="the file: .safetensors or .onnx; without an ending a folder of a text encoder (the extra `export` has what they need)",
+    )
     head = parser.add_mutually_exclusive_group()
     head.add_argument("--head", action="store_true", help="with the head")
     head.add_argument("--no_head", action="store_true", help="without (the default, unless there are two towers)")

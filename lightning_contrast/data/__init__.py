@@ -28,7 +28,12 @@ from lightning_contrast.data.places import PlacesDataModule, Visits
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import TensorImages
+from lightning_contrast.data.text_collate import TextCollate
+from lightning_contrast.data.text_datamodule import TextDataModule
+from lightning_contrast.data.text_files import TextDataError
+from lightning_contrast.data.text_views import TextView, WordCropping, WordDeletion, WordReordering, WordRepetition
 from lightning_contrast.data.token_pairs import TokenPairs
+from lightning_contrast.data.tokenizer import TextTokenizer
 
 __all__ = [
     "Altered",
@@ -60,8 +65,17 @@ __all__ = [
     "ResumableLoader",
     "ShuffledBatchSampler",
     "TensorImages",
+    "TextCollate",
+    "TextDataError",
+    "TextDataModule",
+    "TextTokenizer",
+    "TextView",
     "TokenPairs",
     "Visits",
+    "WordCropping",
+    "WordDeletion",
+    "WordReordering",
+    "WordRepetition",
     "check_batch",
     "make_resumable",
 ]

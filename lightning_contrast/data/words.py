@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_WORD = re.compile(r"[^\W_]+[+#]*")
+WORD = r"[^\W_]+[+#]*"
+"""Runs of letters and digits, and the signs behind them of ``c++`` and ``c#``."""
 
 
 def words_of(text: str) -> list[str]:
@@ -18,7 +19,7 @@ def words_of(text: str) -> list[str]:
         >>> words_of("C++ bindings (64-bit)")
         ['c++', 'bindings', '64', 'bit']
     """
-    return _WORD.findall(text.lower())
+    return re.findall(WORD, text.lower())
 
 
 def word_table(texts: Sequence[str], words: int, length: int) -> Tensor:

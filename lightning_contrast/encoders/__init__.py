@@ -13,6 +13,7 @@ from lightning_contrast.encoders.small_cnn import SmallCNN
 from lightning_contrast.encoders.small_resnet import SmallResNet
 from lightning_contrast.encoders.snapshot import Snapshot
 from lightning_contrast.encoders.teacher import Teacher
+from lightning_contrast.encoders.text import TextEncoder
 from lightning_contrast.encoders.upscaler import Upscaler
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "SmallResNet",
     "Snapshot",
     "Teacher",
+    "TextEncoder",
     "Upscaler",
 ]

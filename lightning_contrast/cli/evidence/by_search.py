@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from lightning_contrast.functional.bm25 import bm25_topk
 from lightning_contrast.functional.retrieval import figures_of_ranked, retrieval_figures
@@ -46,6 +47,8 @@ def search(corpus: Any, embed: Callable[[Tensor], Tensor] | None) -> Callable[..
 def read(loader: Any, name: str, embed: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
     """Embeddings ``[N, D]`` (without an encoder: token numbers ``[N, L]``) and ``document_id`` ``[N]``."""
     rows, ids = [], []
+    if embed is None and hasattr(loader.collate_fn, "for_words"):  # an encoder's pieces of words would do BM25 wrong
+        loader = DataLoader(loader.dataset, loader.batch_size, collate_fn=loader.collate_fn.for_words())
     with torch.inference_mode():
         for batch in loader:
             rows.append(batch[name] if embed is None else embed(batch[name]).float())

@@ -1,0 +1,231 @@
+"""Texts of any source as a DataModule: pairs, tuples, graded lists, or single texts with views."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
+from lightning_contrast.data.loader import ResumableLoader
+from lightning_contrast.data.package_descriptions import plain
+from lightning_contrast.data.package_search import part_of
+from lightning_contrast.data.samplers import ShuffledBatchSampler
+from lightning_contrast.data.text_collate import TextCollate
+from lightning_contrast.data.text_files import TextDataError
+from lightning_contrast.data.text_rows import TextRows, read_rows, read_texts
+from lightning_contrast.data.text_sets import Documents, Numbers, PlainTexts, TextPairs, groups_of
+from lightning_contrast.data.text_views import TextView
+from lightning_contrast.data.tokenizer import TextTokenizer
+
+SPLITS = ("train", "val", "test")
+
+
+class TextDataModule(LightningDataModule):
+    """Batches of token numbers from JSONL, CSV, TSV, Parquet, Hugging Face's ``datasets`` or any data set of texts.
+
+    Pairs give ``query``, ``document``, perhaps ``negative``, ``index``, and ``query_id`` and ``document_id``: numbers that are
+    equal for equal texts, by which duplicates are no negatives of each other (``FalseNegativeFilter`` with ``same:
+    [query_id, document_id]``) and by which a search is scored. Single texts give two ``views``. What a record may hold:
+    :func:`~lightning_contrast.data.text_rows.read_rows`.
+
+    Without `val` and `test` a twentieth each is taken from `train`, by a hash, so that no query and no document is in two
+    splits. The documents of all splits and those of `documents` are what is searched (:meth:`corpus_dataloader`).
+
+    Args:
+        train: a path (``.jsonl``, ``.csv``, ``.tsv``, ``.parquet``; the first three also ``.gz``), or from Python a data set.
+        val: the same.
+        test: the same.
+        queries: texts by ``id``, to which ``query_id`` refers where rows have no ``query``.
+        documents: texts by ``id``, to which ``document_id`` refers; all of them are searched.
+        columns: our names to those of the source, such as ``{query: question}``.
+        tokenizer: ``None`` learns 8192 words and pieces from the training texts.
+        query_prompt: put before queries, and before single texts.
+        document_prompt: put before documents.
+        view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout.
+        both_views: whether both views are changed, or the second alone.
+        unpaired: train on queries and documents as single texts, as if nobody knew which belong together.
+        batch_size: rows per process.
+        num_workers: worker processes.
+        drop_last: whether training leaves out a last short batch.
+        seed: of order and views.
+
+    Raises:
+        TextDataError: for whatever is wrong with the texts, with file and line.
+        ValueError: if a number is out of range.
+    """
+
+    train_set: Dataset[Any]
+
+    def __init__(
+        self,
+        train: Any = None,
+        val: Any = None,
+        test: Any = None,
+        queries: Any = None,
+        documents: Any = None,
+        columns: dict[str, str] | None = None,
+        tokenizer: TextTokenizer | None = None,
+        query_prompt: str = "",
+        document_prompt: str = "",
+        view: TextView | None = None,
+        both_views: bool = True,
+        unpaired: bool = False,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        drop_last: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or num_workers < 0:
+            raise ValueError(f"batch_size={batch_size}, num_workers={num_workers}: need at least 1 and 0.")
+        self.sources = {"train": train, "val": val, "test": test}
+        self.queries, self.documents, self.columns = queries, documents, columns
+        self.tokenizer = tokenizer if tokenizer is not None else TextTokenizer()
+        self.query_prompt, self.document_prompt = query_prompt, document_prompt
+        self.view, self.both_views, self.unpaired = view, both_views, unpaired
+        self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
+        self.source = "not looked for yet"
+        data_sets = [name for name, value in self.sources.items() if not isinstance(value, (str, type(None)))]
+        held = [name for name in ("queries", "documents") if not isinstance(getattr(self, name), (str, type(None)))]
+        self.save_hyperparameters(logger=False, ignore=[*data_sets, *held, "tokenizer", "view"])
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    def read(self) -> tuple[dict[str, TextRows], dict[Any, str]]:
+        """Rows by split, and the documents to be searched beside theirs, by id; a subclass may read something else."""
+        if self.sources["train"] is None:
+            raise ValueError("train=None: give the texts to train on, a path or a data set.")
+        asked = {} if self.queries is None else read_texts(self.queries, "query")
+        known = {} if self.documents is None else read_texts(self.documents, "document")
+        rows = {
+            name: read_rows(value, self.columns, asked, known)
+            for name, value in self.sources.items()
+            if value is not None
+        }
+        unused = set(asked) - {key for one in rows.values() for key in one.ids["query"]}
+        if unused:
+            raise TextDataError(
+                f"{len(unused)} of {len(asked)} queries have no positive in any split, such as {sorted(unused)[0]!r}: leave them "
+                "out."
+            )
+        self.source = f"texts of {', '.join(str(v) if isinstance(v, str) else n for n, v in self.sources.items() if v is not None)}"
+        return rows, known
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, numbers, splits, and learns the words where the tokenizer knows none; once."""
+        if hasattr(self, "train_set"):
+            return
+        rows, more = self.read()
+        kinds = {one.plain for one in rows.values()}
+        if len(kinds) > 1:
+            raise TextDataError("single texts in one split and pairs in another; all must be of one kind.")
+        self._numbers, self._asked = Numbers(), Numbers()
+        if len(rows) == 1:
+            rows = self._split(rows["train"])
+        self._told_of_leaks(rows)
+        self._sets: dict[str, Dataset[Any]] = {}
+        self._single = kinds == {True}
+        for name, one in rows.items():
+            self._sets[name] = PlainTexts(one) if self._single else self._pairs(one)
+        self._numbers.of(list(more.values()))
+        negatives = [text for texts in rows["train"].negative for text in texts]
+        self.tokenizer.learn([*rows["train"].query, *rows["train"].document, *negatives])
+        self._bank = self._sets["train"]
+        texts = rows["train"]
+        if self.unpaired and not self._single:
+            texts = TextRows(query=list(dict.fromkeys([*texts.query, *texts.document])))
+        changed = [self.view if self.both_views else None, self.view]
+        single = ContrastiveDataset(PlainTexts(texts), views=changed, seed=self.seed)  # type: ignore[arg-type]
+        self.train_set = single if self._single or self.unpaired else self._bank
+
+    def _pairs(self, rows: TextRows) -> TextPairs:
+        return TextPairs(rows, self._asked.of(rows.query), self._numbers.of(rows.document))
+
+    def _split(self, rows: TextRows) -> dict[str, TextRows]:
+        asked = Numbers()
+        first = asked.of(rows.query)
+        group = groups_of(first, first if rows.plain else Numbers().of(rows.document))
+        part = [part_of(plain(rows.query[row])) for row in group]
+        taken = {name: [row for row, at in enumerate(part) if at == number] for number, name in enumerate(SPLITS)}
+        if not taken["train"]:
+            raise TextDataError(
+                f"{len(rows)} rows, which belong together: nothing is left to train on; give val and test."
+            )
+        return {name: rows.take(chosen) for name, chosen in taken.items() if chosen}
+
+    def _told_of_leaks(self, rows: dict[str, TextRows]) -> None:
+        seen = {plain(text) for text in rows["train"].query}
+        for name in ("val", "test"):
+            common = sum(plain(text) in seen for text in rows[name].query) if name in rows else 0
+            if common:
+                rank_zero_warn(
+                    f"{common} of {len(rows[name])} queries of {name} are in train as well: figures will flatter."
+                )
+
+    # Loaders ------------------------------------------------------------------------------------------------------
+
+    @property
+    def collate(self) -> TextCollate:
+        """Texts to token numbers."""
+        return TextCollate(self.tokenizer, self.query_prompt, self.document_prompt)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled, resumable, sharded by rank."""
+        if self.trainer is not None and getattr(self.trainer, "overfit_batches", False):
+            return self._loader(self.train_set)  # the same batches every epoch
+        size = len(self.train_set)  # type: ignore[arg-type]
+        drop_last = self.drop_last and size >= self.batch_size
+        sampler = ShuffledBatchSampler(size, self.batch_size, drop_last=drop_last, seed=self.seed)
+        return ResumableLoader(self.train_set, sampler, num_workers=self.num_workers, collate_fn=self.collate)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation split, in order."""
+        return self._loader(self._held("val", views=True))
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The test split, in order."""
+        return self._loader(self._held("test", views=True))
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The test split, as it is."""
+        return self._loader(self._held("test"))
+
+    def bank_dataloader(self) -> DataLoader[Any]:
+        """The training split as it is, in order: what negatives are mined from."""
+        return self._loader(self._bank)
+
+    @property
+    def corpus_dataloader(self) -> Callable[[], DataLoader[Any]]:
+        """Makes a loader of every document of all splits, equal ones once: what is searched; pairs alone have it."""
+        self.setup()  # commands ask hasattr() before the data are set up, and only the texts themselves know
+        if self._single:
+            raise AttributeError("single texts have no documents to search")
+        return lambda: self._loader(Documents(self._numbers.texts))
+
+    def query_inputs(self, texts: Sequence[str]) -> Any:
+        """What somebody typed, as the encoder takes it."""
+        self.setup()  # the tokenizer may learn its words from the texts
+        return self.tokenizer([self.query_prompt + text for text in texts])
+
+    def describe(self, index: Iterable[int], split: str = "corpus") -> list[str]:
+        """The texts themselves, of documents (or of a split's queries), for a person to read."""
+        if split == "corpus":
+            return [self._numbers.texts[number] for number in index]
+        rows: TextRows = self._sets[split].rows  # type: ignore[attr-defined]
+        return [rows.query[number] for number in index]
+
+    def _held(self, name: str, views: bool = False) -> Dataset[Any]:
+        if name not in self._sets:
+            raise ValueError(f"{name}=None: there is no {name} split; give {name}=..., or neither val nor test.")
+        found = self._sets[name]
+        return ContrastiveDataset(found, views=None, seed=self.seed) if views and self._single else found
+
+    def _loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        # a generator of its own: validation must not move the training's random numbers
+        generator = torch.Generator().manual_seed(self.seed)
+        return DataLoader(
+            dataset, self.batch_size, num_workers=self.num_workers, collate_fn=self.collate, generator=generator
+        )

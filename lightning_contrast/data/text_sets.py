@@ -1,0 +1,111 @@
+"""Texts as data sets: pairs with what is known of them, single texts, and documents to search."""
+
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from lightning_contrast.data.package_descriptions import plain
+from lightning_contrast.data.text_rows import TextRows
+
+
+class TextPairs(Dataset[dict[str, Any]]):
+    """``query``, ``document``, perhaps ``negative``, ``index``, and integers by which equal ones are known.
+
+    Args:
+        rows: pairs.
+        query_id: number of each query; equal for equal texts.
+        document_id: the same for documents.
+        start: index of the first row.
+    """
+
+    def __init__(self, rows: TextRows, query_id: list[int], document_id: list[int], start: int = 0) -> None:
+        self.rows, self.query_id, self.document_id, self.start = rows, query_id, document_id, start
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        rows = self.rows
+        negative = {"negative": rows.negative[position]} if rows.negative and rows.negative[position] else {}
+        return {
+            "query": rows.query[position], "document": rows.document[position], **negative,
+            "index": self.start + position, "query_id": self.query_id[position], "document_id": self.document_id[position],
+            **{name: values[position] for name, values in rows.known.items()},
+        }  # fmt: skip
+
+
+class Documents(Dataset[dict[str, Any]]):
+    """Different documents, each once: ``document``, ``index`` and ``document_id``; the latter two are equal.
+
+    Args:
+        texts: M of them, by number.
+    """
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        # a batch of the contract has two inputs
+        text = self.texts[position]
+        return {"query": text, "document": text, "index": position, "document_id": position}
+
+
+class PlainTexts(Dataset[dict[str, Any]]):
+    """Single texts: ``input``, and ``label`` where known; `ContrastiveDataset` makes views of them.
+
+    Args:
+        rows: texts.
+    """
+
+    def __init__(self, rows: TextRows) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        known = {name: values[position] for name, values in self.rows.known.items()}
+        return {"input": self.rows.query[position], "index": position, **known}
+
+
+class Numbers:
+    """A number for each different text, in the order of first appearance; case and blanks make no difference."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def of(self, texts: list[str]) -> list[int]:
+        """Numbers, known or new."""
+        out = []
+        for text in texts:
+            number = self._numbers.setdefault(plain(text), len(self.texts))
+            if number == len(self.texts):
+                self.texts.append(text)
+            out.append(number)
+        return out
+
+
+def groups_of(first: list[int], second: list[int]) -> list[int]:
+    """A group of each row: rows that share a number of the first or the second kind, directly or through others.
+
+    Example:
+        >>> groups_of([0, 1, 1, 2], [5, 5, 6, 7])
+        [0, 0, 0, 3]
+    """
+    above = list(range(len(first)))
+
+    def root(row: int) -> int:
+        while above[row] != row:
+            above[row] = row = above[above[row]]
+        return row
+
+    for kind in (first, second):
+        seen: dict[int, int] = {}
+        for row, number in enumerate(kind):
+            low, high = sorted((root(row), root(seen.setdefault(number, row))))
+            above[high] = low
+    return [root(row) for row in range(len(first))]
