@@ -1,6 +1,5 @@
 """Where the same few validation samples lie, through training."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lightning_contrast.callbacks.callback import ContrastCallback, require_stat
 from lightning_contrast.callbacks.embedding import as_mapping, first_input, gathered, joined_columns
 from lightning_contrast.callbacks.pictures import draw_map, log_picture
 from lightning_contrast.callbacks.thinned import Thinned
+from lightning_contrast.functional.whole_file import whole_file
 
 FILE = "snapshots.npz"
 
@@ -131,10 +131,5 @@ def write_snapshots(path: Path, entries: list[dict[str, Any]]) -> None:
     arrays = {"step": np.array([e["step"] for e in entries])}
     arrays["embedding"] = np.stack([e["embedding"].numpy() for e in entries])
     arrays |= {key: last[key].numpy() for key in ("index", "label") if key in last}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
-    try:
-        np.savez(part, **arrays)  # type: ignore[arg-type]
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -1,7 +1,5 @@
 """How similar positives and negatives are, through training."""
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from lightning_contrast.callbacks.pictures import draw_histogram, log_picture
 from lightning_contrast.callbacks.sample import some_anchors
 from lightning_contrast.callbacks.thinned import Thinned
 from lightning_contrast.contrast import Contrast, Scores
+from lightning_contrast.functional.whole_file import write_json
 
 ENTRIES = 2**15  # scores to look at, which bounds the cost of a look
 FILE = "scores.json"
@@ -118,14 +117,3 @@ def histograms(contrast: Contrast, bins: int) -> dict[str, Any] | None:
         values = similarity[chosen].clamp(low, high).cpu()
         counted[name] = [int(count) for count in torch.histc(values, bins, low, high)]
     return {"low": low, "high": high, **counted}
-
-
-def write_json(path: Path, content: Any) -> None:
-    """At once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,11 +1,12 @@
 """Checkpoints that appear whole or not at all."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+
+from lightning_contrast.functional.whole_file import whole_file
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -20,14 +21,5 @@ class WholeFiles(TorchCheckpointIO):
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(Path(path)) as file:
+            torch.save(checkpoint, file)

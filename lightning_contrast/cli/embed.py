@@ -12,7 +12,7 @@ from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of
 from lightning_contrast.cli.protocol import bank_loader
 from lightning_contrast.cli.quiet import quiet_lightning
-from lightning_contrast.cli.runs import checkpoint_at
+from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at
 from lightning_contrast.cli.shipped import Embedder, Shipped, Side, Space, default_space, fingerprint
 from lightning_contrast.functional.whole_file import table_path
 
@@ -107,8 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--ckpt_path", required=True, help="a checkpoint or run folder, or `last`: the newest run")
-    add("--root", default="runs", help="where `last` looks for runs (default: runs)")
+    add_checkpoint(parser, required=True)
     add("--out", required=True, help="the file: .npz, or .parquet")
     add("--split", choices=SPLITS, help="what is embedded (default: the corpus if the data have one, else test)")
     add("--side", choices=("query", "document"), help="which of a pair (default: the corpus's documents, else queries)")

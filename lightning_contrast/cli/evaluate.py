@@ -15,7 +15,7 @@ from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.foreign import add_foreign_arguments, foreign, source_named
 from lightning_contrast.cli.protocol import COLUMNS, compare
 from lightning_contrast.cli.quiet import quiet_lightning
-from lightning_contrast.cli.runs import checkpoint_at, run_of
+from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at, run_of
 from lightning_contrast.data.embedding_table import read_embeddings
 
 
@@ -78,8 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--ckpt_path", help="a checkpoint or run folder, or `last`: the newest run's")
-    add("--root", default="runs", help="where `last` looks for runs (default: runs)")
+    add_checkpoint(parser)
     add_foreign_arguments(parser)
     add("--embeddings", help="in place of a checkpoint: rows with labels or ids, .npz or .parquet, as `embed` writes")
     add("--bank", help="rows of the training split, that kNN and probes learn from; else rows search each other")

@@ -21,7 +21,7 @@ from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened
 from lightning_contrast.cli.mine import ONE_PROCESS
 from lightning_contrast.cli.quiet import quiet_lightning
-from lightning_contrast.cli.runs import checkpoint_at
+from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at
 from lightning_contrast.cli.shipped import Shipped, Side, default_space, fingerprint, two_towers
 from lightning_contrast.cli.text_folder import differences, write_text_folder
 
@@ -251,8 +251,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--ckpt_path", required=True, help="a checkpoint or run folder, or `last`: the newest run")
-    add("--root", default="runs", help="where `last` looks for runs (default: runs)")
+    add_checkpoint(parser, required=True)
     add(
         "--out",
         required=True,

@@ -15,7 +15,7 @@ from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of
 from lightning_contrast.cli.protocol import bank_loader
 from lightning_contrast.cli.quiet import quiet_lightning
-from lightning_contrast.cli.runs import checkpoint_at
+from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at
 from lightning_contrast.functional.whole_file import table_path
 from lightning_contrast.mining import as_table, mined_figures, write_mined
 from lightning_contrast.mining.negatives import check_size
@@ -132,8 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--ckpt_path", required=True, help="a checkpoint or run folder, or `last`: the newest run's")
-    add("--root", default="runs", help="where `last` looks for runs (default: runs)")
+    add_checkpoint(parser, required=True)
     add("--out", required=True, help="the file: .npz, or .parquet (needs pyarrow)")
     add("--num_negatives", type=int, default=4, help="of each query (default: 4)")
     add("--range_min", type=int, default=0, help="leave out so many of the hardest that are left (default: 0)")

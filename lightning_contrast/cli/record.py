@@ -13,7 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from lightning_contrast.callbacks.score_histograms import write_json
+from lightning_contrast.functional.whole_file import write_json
 
 FILE = "run.json"
 PACKAGES = ("lightning-contrast", "torch", "lightning", "torchmetrics", "jsonargparse", "numpy", "scikit-learn")

@@ -1,5 +1,6 @@
 """Run folders: ``<root>/<name>/<date>-<time>``, each with config.yaml, metrics.csv and checkpoints/last.ckpt."""
 
+import argparse
 import time
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def run_of(checkpoint: str | Path) -> Path | None:
         if (folder / "config.yaml").is_file():
             return folder
     return None
+
+
+def add_checkpoint(parser: argparse.ArgumentParser, required: bool = False, default: str | None = None) -> None:
+    """The arguments that :func:`checkpoint_at` takes, alike in every command."""
+    told = "a checkpoint or run folder, or `last`: the newest run" + (f" (default: {default})" if default else "")
+    parser.add_argument("--ckpt_path", required=required, default=default, help=told)
+    parser.add_argument("--root", default="runs", help="where `last` looks for runs (default: runs)")
 
 
 def checkpoint_at(given: str | Path, root: str | Path = "runs") -> Path:

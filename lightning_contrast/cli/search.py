@@ -21,7 +21,7 @@ from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, set_up
 from lightning_contrast.cli.mine import ONE_PROCESS
 from lightning_contrast.cli.quiet import quiet_lightning
-from lightning_contrast.cli.runs import checkpoint_at, run_of
+from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at, run_of
 from lightning_contrast.cli.shipped import Shipped, default_space
 from lightning_contrast.data.embedding_table import EmbeddingTable, read_embeddings
 from lightning_contrast.mining.search import Kind, check_kind, search_over
@@ -203,8 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--ckpt_path", default="last", help="a checkpoint or run folder, or `last`: the newest run (default)")
-    add("--root", default="runs", help="where `last` looks for runs (default: runs)")
+    add_checkpoint(parser, default="last")
     add("--embeddings", help="documents that `embed` wrote (.npz, .parquet), in place of the run's own")
     add(
         "--query",
@@ -213,11 +212,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--item", action="append", type=int, help="look for the neighbours of the item with this id; may be repeated")
     add("--k", type=int, default=10, help="documents of each query (default: 10)")
-    add(
-        "--search",
-        choices=("exact", "fast", "approximate"),
-        default="exact",
-        help="approximate: faiss (default: exact)",
-    )
+    add("--search", choices=("exact", "approximate"), default="exact", help="approximate: faiss (default: exact)")
     add("--json", action="store_true", help="print JSON instead of tables")
     return parser

@@ -58,8 +58,9 @@ def topk(
         floor: smallest score allowed, a number or `[n]`.
         scan: precision of the first look. None: bfloat16 where the CPU multiplies it faster and no ceiling
             asks for exact comparisons, else float32. What is returned is float32 (float64 for float64 inputs)
-            in any case, and the neighbours are the same: where scores lie so close together that the first
-            look cannot tell (embeddings that have hardly spread), queries are looked at twice.
+            in any case. Where scores lie so close together that the first look cannot tell (embeddings that have
+            hardly spread), queries are looked at twice; how far off the first look is, is judged by the candidates
+            that were scored again (`DOUBT`), so that float32 is the choice where no doubt is allowed.
 
     A score that is no number never wins.
 

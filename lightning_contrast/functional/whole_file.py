@@ -1,5 +1,6 @@
 """Files that are there as a whole, or not at all."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Whoever reads, and whenever the process is killed, sees the old file or the new one. The folder is made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # no ending, so that nobody takes it for the file
     try:
         with part.open("wb") as file:
             yield file
@@ -29,6 +30,11 @@ def write_text(path: Path, text: str) -> None:
     """A text file, UTF-8, as a whole or not at all."""
     with whole_file(path) as file:
         file.write(text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file, as a whole or not at all."""
+    write_text(path, json.dumps(content))
 
 
 def table_path(path: str | Path, name: str = "path") -> Path:

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lightning_contrast.functional.whole_file import whole_file
+
 # Ten colours that stay apart with any colour vision (Petroff, "Accessible Color Sequences", 2021).
 COLOURS = (
     "#3f90da",
@@ -71,10 +73,6 @@ def save_png(figure: Any, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"folder {target.parent} does not exist; make it before drawing {target.name}.")
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(part, format="png", dpi=150)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(target) as file:
+        figure.savefig(file, format="png", dpi=150)
     return target

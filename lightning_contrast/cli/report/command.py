@@ -1,7 +1,6 @@
 """The command: find the runs, look at their embeddings, write the page."""
 
 import argparse
-import os
 import warnings
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.report.look import Look, look_at
 from lightning_contrast.cli.report.page import page_of
 from lightning_contrast.cli.report.run_folder import RunFolder, find_run, named, read_run
+from lightning_contrast.functional.whole_file import write_text
 
 LIMIT = 19_000_000  # bytes; a page above it is made again from half the sample
 MOST = 5000  # items of a run, however many are asked for
@@ -36,7 +36,7 @@ def main(args: list[str]) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         page = fitting_page(runs, min(options.sample, MOST), options.seed, others, options.no_embed)
-    write(out, page)
+    write_text(out, page)
     for run in runs:
         for note in run.notes:
             console.print(f"{run.name}: {note}", style="yellow", highlight=False, markup=False)
@@ -55,17 +55,6 @@ def fitting_page(runs: list[RunFolder], sample: int, seed: int, others: list[str
         if len(page.encode()) <= LIMIT or sample <= LEAST:
             return page
         sample = max(LEAST, sample // 2)
-
-
-def write(path: Path, text: str) -> None:
-    """At once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:
