@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lightning_contrast.contrast.exchange import world_size
+from lightning_contrast.contrast.exchange import all_sum, world_size
 from lightning_contrast.modules.contrastive import ContrastiveModule
 
 
@@ -43,13 +42,11 @@ class ManualModule(ContrastiveModule):
         found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         if world_size() == 1:
             return list(found)
-        has = torch.tensor([g is not None for g in found], dtype=torch.int64, device=loss.device)
-        dist.all_reduce(has)
+        has = all_sum(torch.tensor([g is not None for g in found], dtype=torch.int64, device=loss.device))
         known = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
         for dtype in {g.dtype for g in known}:
             same = [i for i, g in enumerate(known) if g.dtype == dtype]
-            flat = torch.cat([known[i].flatten() for i in same])
-            dist.all_reduce(flat)
+            flat = all_sum(torch.cat([known[i].flatten() for i in same]))
             parts = (flat / world_size()).split([known[i].numel() for i in same])
             for i, part in zip(same, parts, strict=True):
                 known[i] = part.view_as(known[i])
