@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
+from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.text_rows import TextRows
 
 SPLITS = ("train", "val", "test")
@@ -15,9 +16,14 @@ def part_of(name: str) -> int:
 
 
 def in_parts(rows: TextRows, keys: Sequence[str]) -> dict[str, TextRows]:
-    """The rows by split; those of one key are in one. A split without rows is left out."""
+    """The rows by split; those of one key are in one. A split without rows is left out.
+
+    Rows to be held out whose query is asked in training as well, under another key, are left out: they would flatter.
+    """
     part = [part_of(key) for key in keys]
-    taken = {name: [row for row, at in enumerate(part) if at == number] for number, name in enumerate(SPLITS)}
+    asked = {plain(rows.query[row]) for row, at in enumerate(part) if at == 0}
+    kept = [row for row, at in enumerate(part) if at == 0 or plain(rows.query[row]) not in asked]
+    taken = {name: [row for row in kept if part[row] == number] for number, name in enumerate(SPLITS)}
     return {name: rows.take(chosen) for name, chosen in taken.items() if chosen}
 
 
