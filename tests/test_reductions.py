@@ -25,7 +25,7 @@ from lightning_contrast.callbacks import (
     InvariancePropagation,
 )
 from lightning_contrast.cli.arguments import read_arguments
-from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
+from lightning_contrast.contrast import Candidates, Contrast, Cosine, Dot, Scores, ready
 from lightning_contrast.data import ImageAugmentation, InflatedImages, MultiCrop, NoisePath, TensorImages
 from lightning_contrast.data.distinct_batches import dealt
 from lightning_contrast.encoders import MaskedPatches, Momentum
@@ -82,6 +82,8 @@ from lightning_contrast.objectives import (
     PixPro,
     PolyView,
     Saunshi,
+    ScoreDistillation,
+    ScoreRegression,
     SepCLR,
     SepVAE,
     SigLIP,
@@ -109,7 +111,7 @@ from lightning_contrast.regularisers import (
     TransportMatching,
 )
 from lightning_contrast.similarities import LipschitzBilinear
-from lightning_contrast.targets import SameLabel
+from lightning_contrast.targets import SameLabel, VectorScore
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 from lightning_contrast.transforms import NonNegative
 
@@ -655,8 +657,40 @@ def centred_at_zero(tau: float) -> MSC:
     return msc
 
 
+def infonce_with(z: Tensor, block: Candidates) -> Tensor:
+    return InfoNCE(TAU)(pairs(z).append(block))
+
+
 R = Reduction
 TABLE = [
+    R(
+        "disco-conv",
+        "one-hot teacher: InfoNCE with explicit negatives",
+        lambda z: ScoreDistillation(TAU, 1.0, Cosine(), VectorScore(cosine=False))(
+            pairs(z, teacher=1e3 * torch.eye(N, dtype=z.dtype)).append(
+                Candidates(z[2], {"teacher": torch.zeros(N, N, dtype=z.dtype)}, name="negative")
+            )
+        ),
+        lambda z: infonce_with(z, Candidates(z[2], name="negative")),
+    ),
+    R(
+        "distilcse",
+        "queue 0: InfoNCE(student, teacher)",
+        lambda z: InfoNCE(TAU)(Contrast.from_pairs(z[0], z[1].detach())),
+        lambda z: F.cross_entropy(unit(z[0]) @ unit(z[1].detach()).mT / TAU, torch.arange(N)),
+    ),
+    R(
+        "dse-distilled",
+        "dot-product head: score regression",
+        lambda z: ScoreRegression(1.0, Dot(), VectorScore(cosine=False), "all")(pairs(z, teacher=z[2].detach())),
+        lambda z: (z[0] @ z[1].mT - z[2].detach() @ z[2].detach().mT).square().mean(),
+    ),
+    R(
+        "sct",
+        "r = m, equal views and temperatures",
+        lambda z: SimilarityDistillation(TAU, TAU)(pairs(torch.stack([z[0], z[0].detach()]))),
+        0.0,
+    ),
     R(
         "amcl",
         "C = 1, constant tau, beta = 0",
