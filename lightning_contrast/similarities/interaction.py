@@ -46,4 +46,4 @@ class Interaction(Similarity):
         u, v = torch.broadcast_tensors(a.to(dtype)[:, None], b.to(dtype))
         sides = [] if self.symmetric else [u, v]
         pairs = torch.cat([*sides, (u - v).abs(), u * v], -1)
-        return self.layers(pairs.to(self.layers[0].weight.dtype))[..., 0].to(dtype)
+        return self.layers(pairs.to(next(self.layers.parameters()).dtype))[..., 0].to(dtype)
