@@ -89,7 +89,8 @@ class TextEncoder(Encoder):
         ids, mask = x["input_ids"], x["attention_mask"]
         if not torch.compiler.is_compiling():
             self._check(ids)
-        z = self.pool(self.states(ids, mask), x["pooling_mask"] if "pooling_mask" in x else mask)
+        chosen: Any = x.get("pooling_mask", mask)
+        z = self.pool(self.states(ids, mask), chosen)
         return nn.functional.normalize(z, dim=1) if self.normalize else z
 
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
