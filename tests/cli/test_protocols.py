@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_contrast.callbacks import TrainTeacher
+from lightning_contrast.callbacks import BM25Negatives, FalseNegativeFilter, HardNegativeRefresh, TrainTeacher
 from lightning_contrast.cli.evidence import by_classifier, by_number, by_unseen
 from lightning_contrast.cli.evidence.run import learns_labels
 from lightning_contrast.data.places import PlacesDataModule
@@ -74,7 +74,11 @@ def test_a_classifier_where_the_bias_agrees_and_where_not():
 @pytest.mark.parametrize(
     ("objective", "callback", "data", "learns"),
     [((), None, object, False), (("index",), None, object, False), (("index", "label"), None, object, True),
-     ((), TrainTeacher, object, True), ((), None, PlacesDataModule, True)],
+     ((), TrainTeacher, object, True), ((), None, PlacesDataModule, True),
+     ((), FalseNegativeFilter(max_score=0.9), object, False), ((), FalseNegativeFilter(same_label=True), object, True),
+     ((), FalseNegativeFilter(same=["label"]), object, True), ((), HardNegativeRefresh(), object, False),
+     ((), HardNegativeRefresh(same_label=True), object, True), ((), HardNegativeRefresh(same_key="label"), object, True),
+     ((), BM25Negatives(same_label=True), object, True)],
 )  # fmt: skip
 def test_labels_count_wherever_they_come_in(objective, callback, data, learns):
     cli = SimpleNamespace(
