@@ -6,6 +6,7 @@ import pytest
 
 from lightning_contrast.cli import evidence
 from lightning_contrast.cli.errors import UserError
+from lightning_contrast.cli.evidence.elsewhere import elsewhere
 from lightning_contrast.cli.evidence.job import Job
 from lightning_contrast.cli.evidence.records import Records
 from lightning_contrast.cli.evidence.report import markdown, write_report
@@ -161,6 +162,21 @@ def test_labels_have_a_table_of_their_own(tmp_path):
     assert chart.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="one data set"):
         write_report([*runs, line("dcl") | {"data": "others"}], tmp_path, "a")
+
+
+def test_recipes_on_other_data_stand_in_a_study_or_say_why_not():
+    told = elsewhere()
+    assert {"supremix", "msc", "geo-ssl", "sbcl", "selecmix", "neural-arch-embeddings", "conr"} <= told.keys()
+    assert "simclr" not in told
+    assert told["sbcl"] == "in the study `long-tail`"
+    assert told["conr"] == told["supremix"] == "in the study `regression`"
+    assert told["selecmix"] == "in the study `bias`"
+    assert "`FashionMNISTDataModule`, a part of it (`classes`)" in told["msc"]
+    assert "`PlacesDataModule`" in told["geo-ssl"]
+    images = {"FashionMNIST", "Digits", "Places", "Architecture", "Coloured"}
+    assert sum("in no study" in line and any(f"`{one}Data" in line for one in images) for line in told.values()) <= 5
+    page = markdown(rows_of([line("simclr", 0, 0.8)]), "digits", "180 seconds of one core")
+    assert all(f"- `{slug}`: {why}." in page for slug, why in told.items())
 
 
 @pytest.mark.parametrize(
