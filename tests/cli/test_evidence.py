@@ -1,9 +1,12 @@
 """Comparing methods: what is kept, what is run again, what the table says."""
 
 import json
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
+from lightning_contrast.callbacks import TrainTeacher
 from lightning_contrast.cli import evidence
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evidence.elsewhere import elsewhere
@@ -13,6 +16,7 @@ from lightning_contrast.cli.evidence.report import markdown, write_report
 from lightning_contrast.cli.evidence.rows import figure, places, rows_of
 from lightning_contrast.cli.evidence.run import run
 
+run_module = import_module("lightning_contrast.cli.evidence.run")
 DIGITS = ("--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=64")
 
 
@@ -132,6 +136,24 @@ def test_everything_is_equal_but_the_method():
     assert all(one["data"]["class_path"] == settings[0]["data"]["class_path"] for one in settings)
     names = [[c["class_path"] for c in one["trainer"]["callbacks"]] for one in settings]
     assert names == [[], [], [], ["MemoryQueue"], []], "monitors cost time; what belongs to the method stays"
+
+
+def test_a_teacher_learns_from_the_same_budget_of_steps(monkeypatch):
+    asked = []
+
+    def made(job, steps, clock):
+        asked.append((steps, clock.steps))
+        if len(asked) == 2:
+            raise InterruptedError
+        return SimpleNamespace(trainer=SimpleNamespace(callbacks=[TrainTeacher(steps=200)]))
+
+    monkeypatch.setattr(run_module, "_made", made)
+    with pytest.raises(InterruptedError):
+        run(Job("crd", steps=500))
+    assert asked == [(500, 500), (300, 300)]
+    asked.clear()
+    with pytest.raises(ValueError, match="--steps 200: 200 are taken before"):
+        run(Job("crd", steps=200))
 
 
 def test_interval_by_hand():

@@ -36,7 +36,9 @@ def run(job: Job) -> dict[str, Any]:
     before = steps_before(cli)
     if job.steps is not None and steps and before:
         if before >= job.steps:
-            raise ValueError(f"--steps {job.steps}: {before} are taken before the first step, so none is left. Give more.")
+            raise ValueError(
+                f"--steps {job.steps}: {before} are taken before the first step, so none is left. Give more."
+            )
         clock = Clock(job.steps - before, job.seconds, job.points)
         cli = _made(job, job.steps - before, clock)
     data, module = cli.datamodule, cli.model
