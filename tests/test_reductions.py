@@ -355,6 +355,32 @@ def sogclr_gradient(z: Tensor) -> Tensor:
     return 0.25 * torch.logsumexp((h / 0.25).masked_fill(~mask, -torch.inf), 1).mean()
 
 
+def other_samples(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosines of both views' rows, which are of other samples, and the partner of each row."""
+    x, partner = unit(z[:2]).flatten(0, 1), torch.arange(2 * N).roll(N)
+    return x @ x.mT, off(N).repeat(2, 2), partner
+
+
+def second_visit(loss: ISogCLR, z: Tensor) -> Tensor:
+    """After the samples were seen as something else."""
+    loss(views(z.detach().flip(0), index=torch.arange(N)))
+    return loss(views(z, index=torch.arange(N)))
+
+
+def sogclr_of_running_denominators(z: Tensor, gamma: float) -> Tensor:
+    """Yuan et al. 2022, alg. 1: ``tau g / sg(u) - s+`` with ``u = (1 - gamma) u + gamma g``, one ``u`` a sample."""
+
+    def mean_exp(z: Tensor) -> Tensor:
+        s, other, _ = other_samples(z)
+        return torch.where(other, (s / 0.25).exp(), 0.0).sum(1) / other.sum(1)
+
+    stored = mean_exp(z.detach().flip(0)).reshape(2, N).mean(0).repeat(2)
+    g = mean_exp(z)
+    u = (1 - gamma) * stored + gamma * g.detach()
+    s, _, partner = other_samples(z)
+    return (0.25 * g / u - s.gather(1, partner[:, None])[:, 0]).mean()
+
+
 def beclr(z: Tensor, weight: float = 0.3) -> Tensor:
     return BECLR(0.5, weight)([pairs(z), pairs(torch.stack([z[1], z[0]]))])
 
@@ -1160,6 +1186,13 @@ TABLE = [
         "gamma = 1, fixed tau",
         lambda z: ISogCLR(N, 0.25, gamma=1.0, eta=0.0)(views(z, index=torch.arange(N))),
         sogclr_gradient,
+        "gradient",
+    ),
+    R(
+        "isogclr",
+        "tau fixed: SogCLR",
+        lambda z: second_visit(ISogCLR(N, 0.25, gamma=0.6, eta=0.0).double(), z),
+        lambda z: sogclr_of_running_denominators(z, 0.6),
         "gradient",
     ),
     R("feature-transformation", "lambda = 1, mu = 1", lambda z: transformed(z, 1.0), moco_of_constant_keys),
