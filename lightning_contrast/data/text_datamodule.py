@@ -141,6 +141,25 @@ class TextDataModule(LightningDataModule):
         single = ContrastiveDataset(PlainTexts(texts), views=changed, seed=self.seed)  # type: ignore[arg-type]
         self.train_set = single if self._single or self.unpaired else self._bank
 
+    def state_dict(self) -> dict[str, Any]:
+        """The words that the tokenizer learned: token numbers mean nothing without them."""
+        told = getattr(self.tokenizer, "state_dict", None)
+        return {} if told is None else {"tokenizer": told()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The words of the run, whatever the texts are now.
+
+        Raises:
+            ValueError: for a tokenizer of another kind.
+        """
+        if hasattr(self.tokenizer, "load_state_dict"):
+            self.tokenizer.load_state_dict(state_dict.get("tokenizer", {}))
+        elif state_dict.get("tokenizer"):
+            raise ValueError(
+                f"tokenizer={type(self.tokenizer).__name__}: the checkpoint was trained with words learned from its texts: give "
+                "a TextTokenizer."
+            )
+
     def _pairs(self, rows: TextRows) -> TextPairs:
         return TextPairs(rows, self._asked.of(rows.query), self._numbers.of(rows.document))
 
