@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
+from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.package_search import part_of
@@ -50,6 +51,8 @@ class TextDataModule(LightningDataModule):
         batch_size: rows per process.
         num_workers: worker processes.
         drop_last: whether training leaves out a last short batch.
+        group_by_length: train on batches of texts of similar length, so that little is padded
+            (:class:`~lightning_contrast.data.LengthBatchSampler`).
         seed: of order and views.
 
     Raises:
@@ -77,6 +80,7 @@ class TextDataModule(LightningDataModule):
         num_workers: int = 0,
         drop_last: bool = True,
         seed: int = 0,
+        group_by_length: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
@@ -87,6 +91,7 @@ class TextDataModule(LightningDataModule):
         self.query_prompt, self.document_prompt = query_prompt, document_prompt
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
+        self.group_by_length = group_by_length
         self.source = "not looked for yet"
         data_sets = [name for name, value in self.sources.items() if not isinstance(value, (str, type(None)))]
         held = [name for name in ("queries", "documents") if not isinstance(getattr(self, name), (str, type(None)))]
@@ -138,6 +143,8 @@ class TextDataModule(LightningDataModule):
         if self.unpaired and not self._single:
             texts = TextRows(query=list(dict.fromkeys([*texts.query, *texts.document])))
         changed = [self.view if self.both_views else None, self.view]
+        held = [texts.query, texts.document] if texts.document else [texts.query]
+        self._lengths = [sum(map(len, row)) for row in zip(*held, strict=True)]
         single = ContrastiveDataset(PlainTexts(texts), views=changed, seed=self.seed)  # type: ignore[arg-type]
         self.train_set = single if self._single or self.unpaired else self._bank
 
@@ -197,7 +204,11 @@ class TextDataModule(LightningDataModule):
             return self._loader(self.train_set)  # the same batches every epoch
         size = len(self.train_set)  # type: ignore[arg-type]
         drop_last = self.drop_last and size >= self.batch_size
-        sampler = ShuffledBatchSampler(size, self.batch_size, drop_last=drop_last, seed=self.seed)
+        options: dict[str, Any] = {"drop_last": drop_last, "seed": self.seed}
+        if self.group_by_length:
+            sampler: ShuffledBatchSampler = LengthBatchSampler(self._lengths, self.batch_size, **options)
+        else:
+            sampler = ShuffledBatchSampler(size, self.batch_size, **options)
         return ResumableLoader(self.train_set, sampler, num_workers=self.num_workers, collate_fn=self.collate)
 
     def val_dataloader(self) -> DataLoader[Any]:

@@ -52,7 +52,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # texts are cut, some of them are in both splits
 def test_evaluation_reads_with_the_trained_words(run, tmp_path, capsys):
-    root, checkpoint = run
+    _, checkpoint = run
     held = torch.load(checkpoint, weights_only=True)
     vocabulary = held["TextDataModule"]["tokenizer"]["vocabulary"]
     capsys.readouterr()
@@ -60,8 +60,15 @@ def test_evaluation_reads_with_the_trained_words(run, tmp_path, capsys):
     # other texts to train on, of which other words would be learned; what is evaluated stays
     write(tmp_path / "held.jsonl", PAIRS[:40])
     for train in (PAIRS, OTHERS):
-        asked = ["--data.train", str(write(tmp_path / "t.jsonl", train)), *(f"--data.{n}={tmp_path}/held.jsonl" for n in ("val", "test"))]
-        assert main(["embed", "--ckpt_path", str(checkpoint), "--split", "test", "--out", str(tmp_path / "e.npz"), *asked]) == 0
+        asked = [
+            "--data.train",
+            str(write(tmp_path / "t.jsonl", train)),
+            *(f"--data.{n}={tmp_path}/held.jsonl" for n in ("val", "test")),
+        ]
+        assert (
+            main(["embed", "--ckpt_path", str(checkpoint), "--split", "test", "--out", str(tmp_path / "e.npz"), *asked])
+            == 0
+        )
         results.append(torch.from_numpy(read_embeddings(tmp_path / "e.npz").embedding))
     torch.testing.assert_close(*results, rtol=0, atol=0)
     assert vocabulary[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
