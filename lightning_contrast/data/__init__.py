@@ -13,6 +13,7 @@ from lightning_contrast.data.digits import DigitsDataModule
 from lightning_contrast.data.distinct_batches import DistinctBatchSampler
 from lightning_contrast.data.exact_resume import ExactResume
 from lightning_contrast.data.fashion_mnist_datamodule import FashionMNISTDataModule
+from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.image_datamodule import ImageDataModule
 from lightning_contrast.data.image_folder import ImageFolderDataModule
 from lightning_contrast.data.inflation import InflatedImages, Inflation
@@ -25,8 +26,10 @@ from lightning_contrast.data.multi_crop import MultiCrop
 from lightning_contrast.data.neighbour_batches import NeighbourBatchSampler
 from lightning_contrast.data.noise_path import NoisePath
 from lightning_contrast.data.package_search import PackageSearchDataModule
+from lightning_contrast.data.package_texts import PackageTextDataModule
 from lightning_contrast.data.places import PlacesDataModule, Visits
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
+from lightning_contrast.data.python_code import PythonCodeDataModule
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import TensorImages
 from lightning_contrast.data.text_collate import TextCollate
@@ -35,6 +38,8 @@ from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_views import TextView, WordCropping, WordDeletion, WordReordering, WordRepetition
 from lightning_contrast.data.token_pairs import TokenPairs
 from lightning_contrast.data.tokenizer import TextTokenizer
+from lightning_contrast.data.verses import VerseDataModule
+from lightning_contrast.data.wordnet_datamodule import WordNetDataModule
 
 __all__ = [
     "Altered",
@@ -48,6 +53,7 @@ __all__ = [
     "ExactResume",
     "FashionMNISTDataModule",
     "Forgeries",
+    "HashedWords",
     "ImageAugmentation",
     "ImageDataModule",
     "ImageFolderDataModule",
@@ -61,9 +67,11 @@ __all__ = [
     "NeighbourBatchSampler",
     "NoisePath",
     "PackageSearchDataModule",
+    "PackageTextDataModule",
     "PastedDigits",
     "PlacesDataModule",
     "PseudoLabelBatchSampler",
+    "PythonCodeDataModule",
     "ResumableLoader",
     "ShuffledBatchSampler",
     "TensorImages",
@@ -73,9 +81,11 @@ __all__ = [
     "TextTokenizer",
     "TextView",
     "TokenPairs",
+    "VerseDataModule",
     "Visits",
     "WordCropping",
     "WordDeletion",
+    "WordNetDataModule",
     "WordReordering",
     "WordRepetition",
     "check_batch",

@@ -1,6 +1,5 @@
 """Search among Debian's packages as a DataModule: which long description belongs to a short one?"""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import families, find_package_descriptions, plain, read_descriptions
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import as_is
+from lightning_contrast.data.text_parts import part_of
 from lightning_contrast.data.token_pairs import TokenPairs
 from lightning_contrast.data.words import word_table
 
@@ -152,12 +152,6 @@ class PackageSearchDataModule(LightningDataModule):
         # a generator of its own: validation must not move the training's random numbers
         generator = torch.Generator().manual_seed(self.seed)
         return DataLoader(dataset, self.batch_size, num_workers=self.num_workers, collate_fn=as_is, generator=generator)
-
-
-def part_of(name: str) -> int:
-    """0 training, 1 validation, 2 test: by a hash of the name, whoever else is there."""
-    place = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 20
-    return place + 1 if place < 2 else 0
 
 
 def _numbered(names: list[str]) -> tuple[Tensor, Tensor]:

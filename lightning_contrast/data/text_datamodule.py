@@ -9,19 +9,18 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
+from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
-from lightning_contrast.data.package_search import part_of
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
+from lightning_contrast.data.text_parts import in_parts
 from lightning_contrast.data.text_rows import TextRows, read_rows, read_texts
 from lightning_contrast.data.text_sets import Documents, Numbers, PlainTexts, TextPairs, groups_of
 from lightning_contrast.data.text_views import TextView
 from lightning_contrast.data.tokenizer import TextTokenizer
-
-SPLITS = ("train", "val", "test")
 
 
 class TextDataModule(LightningDataModule):
@@ -42,7 +41,7 @@ class TextDataModule(LightningDataModule):
         queries: texts by ``id``, to which ``query_id`` refers where rows have no ``query``.
         documents: texts by ``id``, to which ``document_id`` refers; all of them are searched.
         columns: our names to those of the source, such as ``{query: question}``.
-        tokenizer: ``None`` learns 8192 words and pieces from the training texts.
+        tokenizer: ``None`` learns 8192 words and pieces from the training texts; `HashedWords` is for `BagOfWords`.
         query_prompt: put before queries, and before single texts.
         document_prompt: put before documents.
         view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout.
@@ -70,7 +69,7 @@ class TextDataModule(LightningDataModule):
         queries: Any = None,
         documents: Any = None,
         columns: dict[str, str] | None = None,
-        tokenizer: TextTokenizer | None = None,
+        tokenizer: TextTokenizer | HashedWords | None = None,
         query_prompt: str = "",
         document_prompt: str = "",
         view: TextView | None = None,
@@ -174,13 +173,12 @@ class TextDataModule(LightningDataModule):
         asked = Numbers()
         first = asked.of(rows.query)
         group = groups_of(first, first if rows.plain else Numbers().of(rows.document))
-        part = [part_of(plain(rows.query[row])) for row in group]
-        taken = {name: [row for row, at in enumerate(part) if at == number] for number, name in enumerate(SPLITS)}
-        if not taken["train"]:
+        found = in_parts(rows, [plain(rows.query[row]) for row in group])
+        if "train" not in found:
             raise TextDataError(
                 f"{len(rows)} rows, which belong together: nothing is left to train on; give val and test."
             )
-        return {name: rows.take(chosen) for name, chosen in taken.items() if chosen}
+        return found
 
     def _told_of_leaks(self, rows: dict[str, TextRows]) -> None:
         seen = {plain(text) for text in rows["train"].query}

@@ -16,7 +16,7 @@ from lightning_contrast.data.package_descriptions import (
     read_descriptions,
     write_descriptions,
 )
-from lightning_contrast.data.package_search import part_of
+from lightning_contrast.data.text_parts import part_of
 from lightning_contrast.data.words import word_table, words_of
 from tests.data.packages import sample, write_sample
 

@@ -17,6 +17,7 @@ from lightning_contrast.cli.trainer import ContrastiveCLI
 from lightning_contrast.modules import contrastive
 from tests.data.packages import write_sample
 from tests.data.test_sources import write_small
+from tests.data.wordnet_sample import write_wordnet
 from tests.modules.test_contrastive import weights
 
 TESTS = Path(__file__).parent.parent
@@ -46,6 +47,9 @@ SMALL = {
     "ColouredDataModule": FASHION,
     "ArchitectureDataModule": ["--data.architectures=48", "--data.seeds=2", "--data.samples=8", "--data.batch_size=16"],
     "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
+    "PackageTextDataModule": ["--data.root={packages}", "--data.batch_size=16"],
+    "WordNetDataModule": ["--data.root={wordnet}", "--data.batch_size=16"],
+    "PythonCodeDataModule": ["--data.packages=[rich]", "--data.batch_size=16"],
 }  # fmt: skip
 
 
@@ -85,13 +89,17 @@ def test_head(method):
         assert found, f"no test names {name}"
 
 
+KEPT = ("sampler", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer")
+"""Settings of the data without which a recipe is another."""
+
+
 def quick(slug, folder, *more):
     """Small and short; what a recipe says of batches holds for other data too."""
     config = read_arguments([f"--config={slug}"]).config
     data = config["data"]
     name = data["class_path"].rpartition(".")[2]
     assert name in SMALL, f"say in SMALL how a recipe on {name} is run in a second"
-    made = {"packages": write_sample, "fashion": write_small}
+    made = {"packages": write_sample, "fashion": write_small, "wordnet": write_wordnet}
     small = [
         word.format(**{key: make(folder / key) for key, make in made.items()}) if "{" in word else word
         for word in SMALL[name]
@@ -99,7 +107,7 @@ def quick(slug, folder, *more):
     if "encoder" in parts_of(config)["encoder"].get("init_args", {}):  # one encoder around another
         small = [word.replace("--model.encoder.", "--model.encoder.encoder.") for word in small]
     settings = data.get("init_args", {})
-    kept = [f"--data.{key}={json.dumps(settings[key])}" for key in ("sampler", "pairs", "inflation") if key in settings]
+    kept = [f"--data.{key}={json.dumps(settings[key])}" for key in KEPT if key in settings]
     return [f"--config={slug}", *small, *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
 
 
