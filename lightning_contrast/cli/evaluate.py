@@ -17,6 +17,7 @@ from lightning_contrast.cli.protocol import COLUMNS, compare
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at, run_of
 from lightning_contrast.data.embedding_table import read_embeddings
+from lightning_contrast.data.tokenizer import TextTokenizer
 
 
 def main(args: list[str]) -> int:
@@ -127,6 +128,7 @@ def opened(checkpoint: Path, others: list[str], data: bool = True) -> Any:
     cli = ContrastiveCLI(args=[*others, "--trainer.logger=false", "--trainer.enable_checkpointing=false"], run=False)
     if cli.datamodule is None:
         raise UserError("no data to evaluate on: give --data, such as --data DigitsDataModule.")
+    restore_data(cli.datamodule, held, checkpoint)
     if data:
         set_up(cli.datamodule)
     module = cli.model
@@ -141,6 +143,27 @@ def opened(checkpoint: Path, others: list[str], data: bool = True) -> Any:
             f"{' '.join(line.strip()[:200] for line in lines[1:3])}"
         ) from error
     return cli
+
+
+def restore_data(data: Any, held: dict[str, Any], checkpoint: Path) -> None:
+    """What the run's data had learned, before they are set up: the words of a tokenizer.
+
+    Raises:
+        UserError: where the data would learn other words than the weights know.
+    """
+    tokenizer = getattr(data, "tokenizer", None)
+    states = [state for state in held.values() if isinstance(state, dict) and "tokenizer" in state]
+    state = held.get(type(data).__qualname__) or (states[0] if tokenizer is not None and states else None)
+    if state is None and isinstance(tokenizer, TextTokenizer) and tokenizer.model is None:
+        raise UserError(
+            f"--ckpt_path {checkpoint}: it holds no words, and those learned from these texts need not be the ones that it was "
+            "trained with: give the run's own tokenizer (--data.tokenizer.model)."
+        )
+    if state is not None:
+        try:
+            data.load_state_dict(state)
+        except ValueError as error:
+            raise UserError(f"--ckpt_path {checkpoint}: {error}") from error
 
 
 def set_up(data: Any) -> None:

@@ -17,6 +17,7 @@ from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.image_datamodule import ImageDataModule
 from lightning_contrast.data.image_folder import ImageFolderDataModule
 from lightning_contrast.data.inflation import InflatedImages, Inflation
+from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.low_resolution import LowResolution
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
@@ -58,6 +59,7 @@ __all__ = [
     "ImageFolderDataModule",
     "InflatedImages",
     "Inflation",
+    "LengthBatchSampler",
     "LowResolution",
     "MPerClassBatchSampler",
     "MinedBatchSampler",

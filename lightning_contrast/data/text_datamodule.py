@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.hashed_words import HashedWords
+from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.samplers import ShuffledBatchSampler
@@ -49,6 +50,8 @@ class TextDataModule(LightningDataModule):
         batch_size: rows per process.
         num_workers: worker processes.
         drop_last: whether training leaves out a last short batch.
+        group_by_length: train on batches of texts of similar length, so that little is padded
+            (:class:`~lightning_contrast.data.LengthBatchSampler`).
         seed: of order and views.
 
     Raises:
@@ -76,6 +79,7 @@ class TextDataModule(LightningDataModule):
         num_workers: int = 0,
         drop_last: bool = True,
         seed: int = 0,
+        group_by_length: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
@@ -86,6 +90,7 @@ class TextDataModule(LightningDataModule):
         self.query_prompt, self.document_prompt = query_prompt, document_prompt
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
+        self.group_by_length = group_by_length
         self.source = "not looked for yet"
         data_sets = [name for name, value in self.sources.items() if not isinstance(value, (str, type(None)))]
         held = [name for name in ("queries", "documents") if not isinstance(getattr(self, name), (str, type(None)))]
@@ -137,8 +142,29 @@ class TextDataModule(LightningDataModule):
         if self.unpaired and not self._single:
             texts = TextRows(query=list(dict.fromkeys([*texts.query, *texts.document])))
         changed = [self.view if self.both_views else None, self.view]
+        held = [texts.query, texts.document] if texts.document else [texts.query]
+        self._lengths = [sum(map(len, row)) for row in zip(*held, strict=True)]
         single = ContrastiveDataset(PlainTexts(texts), views=changed, seed=self.seed)  # type: ignore[arg-type]
         self.train_set = single if self._single or self.unpaired else self._bank
+
+    def state_dict(self) -> dict[str, Any]:
+        """The words that the tokenizer learned: token numbers mean nothing without them."""
+        told = getattr(self.tokenizer, "state_dict", None)
+        return {} if told is None else {"tokenizer": told()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The words of the run, whatever the texts are now.
+
+        Raises:
+            ValueError: for a tokenizer of another kind.
+        """
+        if hasattr(self.tokenizer, "load_state_dict"):
+            self.tokenizer.load_state_dict(state_dict.get("tokenizer", {}))
+        elif state_dict.get("tokenizer"):
+            raise ValueError(
+                f"tokenizer={type(self.tokenizer).__name__}: the checkpoint was trained with words learned from its texts: give "
+                "a TextTokenizer."
+            )
 
     def _pairs(self, rows: TextRows) -> TextPairs:
         return TextPairs(rows, self._asked.of(rows.query), self._numbers.of(rows.document))
@@ -176,7 +202,11 @@ class TextDataModule(LightningDataModule):
             return self._loader(self.train_set)  # the same batches every epoch
         size = len(self.train_set)  # type: ignore[arg-type]
         drop_last = self.drop_last and size >= self.batch_size
-        sampler = ShuffledBatchSampler(size, self.batch_size, drop_last=drop_last, seed=self.seed)
+        options: dict[str, Any] = {"drop_last": drop_last, "seed": self.seed}
+        if self.group_by_length:
+            sampler: ShuffledBatchSampler = LengthBatchSampler(self._lengths, self.batch_size, **options)
+        else:
+            sampler = ShuffledBatchSampler(size, self.batch_size, **options)
         return ResumableLoader(self.train_set, sampler, num_workers=self.num_workers, collate_fn=self.collate)
 
     def val_dataloader(self) -> DataLoader[Any]:

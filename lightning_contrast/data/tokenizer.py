@@ -43,6 +43,7 @@ class TextTokenizer:
         self.cut = 0
         """Those of them that were longer than ``max_length``."""
         self._fast: Any = None if model is None else _opened(model)
+        self._learned: list[str] | None = None
 
     @property
     def ready(self) -> bool:
@@ -70,7 +71,36 @@ class TextTokenizer:
     def learn(self, texts: Iterable[str]) -> None:
         """A vocabulary from texts, the same from the same texts; what is opened already stays."""
         if not self.ready:
-            self._fast = _bert_tokenizer(vocabulary(texts, self.vocab_size), self.max_length)
+            self._know(vocabulary(texts, self.vocab_size))
+
+    def _know(self, tokens: list[str]) -> None:
+        self._fast, self._learned = _bert_tokenizer(tokens, self.max_length), tokens
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learned tokens, in the order of their numbers; nothing for a model's own tokenizer, which its files hold."""
+        return {} if self._learned is None else {"vocabulary": list(self._learned)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The words that a run was trained with, whatever was learned here.
+
+        Raises:
+            ValueError: for learned words where `model` is given, and the reverse: token numbers would mean something else.
+        """
+        tokens = state.get("vocabulary")
+        if (tokens is None) != (self.model is not None):
+            trained = "a model's own tokenizer" if tokens is None else f"{len(tokens)} tokens learned from its texts"
+            raise ValueError(
+                f"TextTokenizer(model={self.model!r}): the checkpoint was trained with {trained}, so these token numbers would "
+                f"mean something else to it: {'give that model' if tokens is None else 'leave model out'}."
+            )
+        if tokens is None or tokens == self._learned:
+            return
+        if self._learned is not None:
+            rank_zero_warn(
+                "the texts are not those that the checkpoint was trained on: other words would be learned from them. The "
+                "checkpoint's are used."
+            )
+        self._know(list(tokens))
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """``input_ids`` and ``attention_mask``, int64 ``[N, L]`` each, padded behind."""

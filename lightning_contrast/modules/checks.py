@@ -48,6 +48,11 @@ def check_arguments(module: "ContrastiveModule") -> None:
             )
     if module.chunk_size is not None and module.chunk_size < 1:
         raise ValueError(f"chunk_size={module.chunk_size}: must be at least 1, or None to encode the batch at once.")
+    if module.chunk_tokens is not None and (module.chunk_tokens < 1 or module.chunk_size is not None):
+        raise ValueError(
+            f"chunk_tokens={module.chunk_tokens}, chunk_size={module.chunk_size}: a number of tokens from 1, in place of "
+            "chunk_size."
+        )
     if module.keep_chunks < 0:
         raise ValueError(f"keep_chunks={module.keep_chunks}: must be at least 0.")
     if module.exchange not in ("gather", "ring", "none"):

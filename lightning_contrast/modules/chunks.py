@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
 from lightning_contrast.modules.chunk_gradient import encode_twice
+from lightning_contrast.modules.token_budget import token_chunks
 
 
 def is_texts(leaf: Any) -> bool:
@@ -103,11 +104,41 @@ def encode_in_chunks(
     """
     n = rows_of(inputs)
     chunks = [_rows(inputs, start, start + size) for start in range(0, n, size)]
+    return encode_chunks(encode, chunks, module=module, keep=keep, sharded=sharded)
+
+
+def encode_by_tokens(
+    encode: Callable[[Any], Tensor],
+    inputs: Any,
+    tokens: int,
+    *,
+    module: nn.Module,
+    keep: int = 0,
+    sharded: bool = False,
+) -> Tensor:
+    """:func:`encode_in_chunks` by a budget of tokens; rows come back in their order.
+
+    Raises:
+        ValueError: for inputs without ``attention_mask``; where parameters are split over processes, whose numbers of
+            chunks would differ.
+    """
+    if sharded:
+        raise ValueError(
+            f"chunk_tokens={tokens}: processes that share their parameters must encode as many chunks each: use chunk_size."
+        )
+    chunks, place = token_chunks(inputs, tokens)
+    return encode_chunks(encode, chunks, module=module, keep=keep)[place]
+
+
+def encode_chunks(
+    encode: Callable[[Any], Tensor], chunks: list[Any], *, module: nn.Module, keep: int = 0, sharded: bool = False
+) -> Tensor:
+    """``encode`` of every chunk, joined; arguments as of :func:`encode_in_chunks`."""
     if not torch.is_grad_enabled():
         return torch.cat([encode(chunk) for chunk in chunks])
     last = max(0, len(chunks) - keep)
     again = partial(_running_statistics_kept, module)
-    if sharded or any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(inputs)):
+    if sharded or any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(chunks)):
         contexts = lambda: (nullcontext(), again())  # noqa: E731
         out = [checkpoint(encode, chunk, use_reentrant=False, context_fn=contexts) for chunk in chunks[:last]]
     else:

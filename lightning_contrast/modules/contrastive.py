@@ -17,7 +17,7 @@ from lightning_contrast.encoders import EncoderLike, Teacher
 from lightning_contrast.heads import HeadLike
 from lightning_contrast.modules import setup as preparation
 from lightning_contrast.modules.checks import applied, check_arguments, check_embeddings
-from lightning_contrast.modules.chunks import encode_in_chunks, joined, rows_of, shapes_of
+from lightning_contrast.modules.chunks import encode_by_tokens, encode_in_chunks, joined, rows_of, shapes_of
 from lightning_contrast.modules.figures import check_finite, logs_now, seen, training_figures
 from lightning_contrast.modules.inputs import Inputs, inputs_of, payload_of
 from lightning_contrast.modules.optimizers import configured_optimizers
@@ -47,6 +47,7 @@ class ContrastiveModule(WithTeachers):
         optimizer: ``None`` is AdamW at 1e-3. Biases and norms get no weight decay.
         lr_scheduler: ``None`` is a constant learning rate. ``WarmupCosine`` learns the number of steps by itself.
         chunk_size: encode so many rows at a time, with memory that does not grow with the batch.
+        chunk_tokens: the same for texts by their tokens: rows x longest text of a chunk; long texts make small chunks.
         keep_chunks: so many chunks keep their graph: faster, for their memory.
         exchange: how candidates of other ranks are reached.
         init_from: a checkpoint of another run, or a file of weights, to start from.
@@ -72,6 +73,7 @@ class ContrastiveModule(WithTeachers):
         keep_chunks: int = 0,
         exchange: Literal["gather", "ring", "none"] = "gather",
         init_from: str | None = None,
+        chunk_tokens: int | None = None,
     ) -> None:
         super().__init__()
         preparation.save_plain_hyperparameters(self)
@@ -81,7 +83,7 @@ class ContrastiveModule(WithTeachers):
         self.in_batch, self.both_orders = in_batch, both_orders
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.chunk_size, self.keep_chunks, self.exchange = chunk_size, keep_chunks, exchange
-        self.init_from = init_from
+        self.init_from, self.chunk_tokens = init_from, chunk_tokens
         check_arguments(self)
         self.extras = nn.ModuleDict()
         """What callbacks train; they register it in ``setup``."""
@@ -125,10 +127,11 @@ class ContrastiveModule(WithTeachers):
         return self._chunked(path, inputs)
 
     def _chunked(self, path: Any, inputs: Any) -> Tensor:
-        if self.chunk_size is None or rows_of(inputs) <= self.chunk_size:
+        if self.chunk_tokens is None and (self.chunk_size is None or rows_of(inputs) <= self.chunk_size):
             return path(inputs)
         sharded = preparation.shards_parameters(self)
-        return encode_in_chunks(path, inputs, self.chunk_size, module=self, keep=self.keep_chunks, sharded=sharded)
+        by, size = (encode_in_chunks, self.chunk_size) if self.chunk_size else (encode_by_tokens, self.chunk_tokens)
+        return by(path, inputs, size or 1, module=self, keep=self.keep_chunks, sharded=sharded)
 
     def _views(self, views: Sequence[Any]) -> list[Tensor]:
         """Embeddings of every view; views of equal shape share one forward pass, and one BatchNorm."""

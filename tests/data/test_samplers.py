@@ -7,6 +7,7 @@ from lightning_contrast.data import (
     BindingBatchSampler,
     CommunityBatchSampler,
     DistinctBatchSampler,
+    LengthBatchSampler,
     NeighbourBatchSampler,
     PseudoLabelBatchSampler,
     samplers,
@@ -35,6 +36,7 @@ ALL = {
     "communities": lambda rows=4: mined(lambda: CommunityBatchSampler(44, rows, 4, skip=2, window=6)),
     "pseudo-labels": lambda rows=4: mined(lambda: PseudoLabelBatchSampler(44, rows, 12)),
     "distinct": lambda rows=4: DistinctBatchSampler(torch.arange(44) // 3, rows),
+    "length": lambda rows=4: LengthBatchSampler(torch.arange(44) * 7 % 11, rows, stretch=2),
     "binding": lambda rows=6: BindingBatchSampler(LABELS, rows),
 }
 
@@ -171,6 +173,23 @@ def test_all_samplers_share_the_batches_of_one_process(make, world, monkeypatch)
             shares = [batches[number] for batches, _ in parts]
             assert all(shares)
             assert sorted(i for share in shares for i in share) == sorted(batch)
+
+
+def test_batches_of_similar_length():
+    lengths = torch.arange(100) * 37 % 100
+    sampler = LengthBatchSampler(lengths, 8, stretch=6)
+    sampler.set_epoch(3)
+    batches = list(sampler)
+    assert sorted(i for batch in batches for i in batch) == list(range(100))
+    assert [len(batch) for batch in batches] == [8] * 12 + [4]
+    spread = [int(lengths[b].max() - lengths[b].min()) for b in batches[:-1]]
+    assert sum(spread) / 12 < 25  # by chance it is about 78
+    longest = [int(lengths[b].max()) for b in batches]
+    assert longest not in (sorted(longest), sorted(longest, reverse=True))
+    sampler.set_epoch(4)
+    assert list(sampler) != batches
+    with pytest.raises(ValueError, match="at least 1 batch"):
+        LengthBatchSampler(lengths, 8, stretch=0)
 
 
 def test_a_place_is_forgotten_in_another_epoch():

@@ -178,3 +178,12 @@ def test_trained_and_opened_elsewhere(tmp_path):
         assert (again.pooling, again.normalize) == (pooling, normalize)
     steps = json.loads((tmp_path / "cls" / "modules.json").read_text())
     assert [step["path"] for step in steps] == ["", "1_Pooling", "2_Normalize"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_batches_by_length_are_padded_less():
+    padded = []
+    for grouped in (False, True):
+        masks = [batch["document"]["attention_mask"] for batch in made(group_by_length=grouped).train_dataloader()]
+        padded.append(sum(int((mask == 0).sum()) for mask in masks))
+    assert padded[1] < padded[0] * 0.7
