@@ -13,7 +13,7 @@ from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
-from lightning_contrast.data.samplers import ShuffledBatchSampler
+from lightning_contrast.data.samplers import EpochBatchSampler, ShuffledBatchSampler
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_parts import in_parts
@@ -200,14 +200,16 @@ class TextDataModule(LightningDataModule):
         """Shuffled, resumable, sharded by rank."""
         if self.trainer is not None and getattr(self.trainer, "overfit_batches", False):
             return self._loader(self.train_set)  # the same batches every epoch
+        batches = self.train_batches()
+        return ResumableLoader(self.train_set, batches, num_workers=self.num_workers, collate_fn=self.collate)
+
+    def train_batches(self) -> EpochBatchSampler:
+        """Which rows make a batch of the training."""
         size = len(self.train_set)  # type: ignore[arg-type]
-        drop_last = self.drop_last and size >= self.batch_size
-        options: dict[str, Any] = {"drop_last": drop_last, "seed": self.seed}
+        options: dict[str, Any] = {"drop_last": self.drop_last and size >= self.batch_size, "seed": self.seed}
         if self.group_by_length:
-            sampler: ShuffledBatchSampler = LengthBatchSampler(self._lengths, self.batch_size, **options)
-        else:
-            sampler = ShuffledBatchSampler(size, self.batch_size, **options)
-        return ResumableLoader(self.train_set, sampler, num_workers=self.num_workers, collate_fn=self.collate)
+            return LengthBatchSampler(self._lengths, self.batch_size, **options)
+        return ShuffledBatchSampler(size, self.batch_size, **options)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split, in order."""
