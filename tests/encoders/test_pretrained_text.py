@@ -29,7 +29,9 @@ def path():
 @pytest.fixture(scope="module")
 def data(path):
     made = TextDataModule(
-        train=[{"query": one.short, "document": one.long} for one in FOUND], tokenizer=TextTokenizer(model=path), **PROMPTS
+        train=[{"query": one.short, "document": one.long} for one in FOUND],
+        tokenizer=TextTokenizer(model=path),
+        **PROMPTS,
     )
     made.setup()
     return made

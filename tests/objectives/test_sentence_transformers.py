@@ -1,0 +1,69 @@
+"""Values of sentence-transformers, where it is installed: its ranking loss, and its evaluator of retrieval."""
+
+import pytest
+import torch
+
+from lightning_contrast import Contrast
+from lightning_contrast.functional.retrieval import retrieval_figures
+from lightning_contrast.objectives import InfoNCE
+
+pytest.importorskip("sentence_transformers")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "negatives"),
+    [
+        ({"directions": ("query_to_doc",), "partition_mode": "joint"}, {}, 0),
+        ({"directions": ("query_to_doc",), "partition_mode": "joint"}, {}, 2),
+        ({"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}, {"symmetric": True}, 0),
+    ],
+)
+def test_in_batch_negatives(theirs, ours, negatives):
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    generator = torch.Generator().manual_seed(0)
+    q, d, *hard = (torch.randn(7, 5, generator=generator, dtype=torch.float64) for _ in range(2 + negatives))
+    loss = MultipleNegativesRankingLoss(torch.nn.Identity(), scale=20.0, **theirs)
+    wanted = loss.compute_loss_from_embeddings([q, d, *hard], None)
+    extra = {"negatives": torch.stack(hard, 1).flatten(0, 1)} if hard else {}
+    found = InfoNCE(temperature=0.05, **ours)(Contrast.from_pairs(q, d, **extra))
+    torch.testing.assert_close(found, wanted.to(found.dtype), rtol=1e-6, atol=0)
+
+
+def test_figures_of_retrieval_with_ties_and_several_answers():
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    generator = torch.Generator().manual_seed(0)
+    # few directions: many documents are equally similar; ids in the order of rows
+    query = torch.randint(0, 2, (20, 3), generator=generator).double() + 0.25
+    corpus = torch.randint(0, 2, (200, 3), generator=generator).double() + 0.25
+    query_group, corpus_group = torch.arange(20) % 6, torch.randint(0, 6, (200,), generator=generator)
+    corpus_group[corpus_group == 5] = 4
+    corpus_group[150] = 5  # one relevant document only
+    names = [f"{number:04}" for number in range(200)]
+    relevant = {str(q): {names[row] for row in range(200) if corpus_group[row] == query_group[q]} for q in range(20)}
+    evaluator = InformationRetrievalEvaluator(
+        {str(q): "?" for q in range(20)},
+        dict.fromkeys(names, "?"),
+        relevant,
+        map_at_k=[100],
+        mrr_at_k=[10],
+        ndcg_at_k=[10],
+    )
+    normalize = torch.nn.functional.normalize
+    scores = (normalize(query, dim=1) @ normalize(corpus, dim=1).T).tolist()
+    listed = [
+        [{"corpus_id": name, "score": round(score, 9)} for name, score in zip(names, line, strict=True)]
+        for line in scores
+    ]
+    wanted = evaluator.compute_metrics(listed)
+    found = retrieval_figures(
+        query, corpus, query_group, corpus_group,
+        ["mrr@10", "ndcg@10", "map@100", "recall@5", "precision@10", "hit_rate@3"],
+    )  # fmt: skip
+    assert float(found["mrr@10"]) == pytest.approx(wanted["mrr@k"][10])
+    assert float(found["ndcg@10"]) == pytest.approx(wanted["ndcg@k"][10])
+    assert float(found["map@100"]) == pytest.approx(wanted["map@k"][100])
+    assert float(found["recall@5"]) == pytest.approx(wanted["recall@k"][5])
+    assert float(found["precision@10"]) == pytest.approx(wanted["precision@k"][10])
+    assert float(found["hit_rate@3"]) == pytest.approx(wanted["accuracy@k"][3])
