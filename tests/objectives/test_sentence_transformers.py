@@ -34,9 +34,9 @@ def test_figures_of_retrieval_with_ties_and_several_answers():
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     generator = torch.Generator().manual_seed(0)
-    # few directions: many documents are equally similar; ids in the order of rows
-    query = torch.randint(0, 2, (20, 3), generator=generator).double() + 0.25
-    corpus = torch.randint(0, 2, (200, 3), generator=generator).double() + 0.25
+    # whole numbers: many documents are equally similar, exactly; ids in the order of rows
+    query = torch.randint(-2, 3, (20, 3), generator=generator).double()
+    corpus = torch.randint(-2, 3, (200, 3), generator=generator).double()
     query_group, corpus_group = torch.arange(20) % 6, torch.randint(0, 6, (200,), generator=generator)
     corpus_group[corpus_group == 5] = 4
     corpus_group[150] = 5  # one relevant document only
@@ -50,16 +50,14 @@ def test_figures_of_retrieval_with_ties_and_several_answers():
         mrr_at_k=[10],
         ndcg_at_k=[10],
     )
-    normalize = torch.nn.functional.normalize
-    scores = (normalize(query, dim=1) @ normalize(corpus, dim=1).T).tolist()
     listed = [
-        [{"corpus_id": name, "score": round(score, 9)} for name, score in zip(names, line, strict=True)]
-        for line in scores
+        [{"corpus_id": name, "score": score} for name, score in zip(names, line, strict=True)]
+        for line in (query @ corpus.T).tolist()
     ]
     wanted = evaluator.compute_metrics(listed)
     found = retrieval_figures(
         query, corpus, query_group, corpus_group,
-        ["mrr@10", "ndcg@10", "map@100", "recall@5", "precision@10", "hit_rate@3"],
+        ["mrr@10", "ndcg@10", "map@100", "recall@5", "precision@10", "hit_rate@3"], normalize=False,
     )  # fmt: skip
     assert float(found["mrr@10"]) == pytest.approx(wanted["mrr@k"][10])
     assert float(found["ndcg@10"]) == pytest.approx(wanted["ndcg@k"][10])
