@@ -5,29 +5,43 @@ import torch
 
 from lightning_contrast import Contrast
 from lightning_contrast.functional.retrieval import retrieval_figures
-from lightning_contrast.objectives import InfoNCE
+from lightning_contrast.objectives import MultipleNegativesRanking
 
 pytest.importorskip("sentence_transformers")
 
 
+ALL = ("query_to_doc", "doc_to_query", "query_to_query", "doc_to_doc")
+
+
+@pytest.mark.parametrize("negatives", [0, 2])
 @pytest.mark.parametrize(
-    ("theirs", "ours", "negatives"),
+    ("directions", "mode"),
     [
-        ({"directions": ("query_to_doc",), "partition_mode": "joint"}, {}, 0),
-        ({"directions": ("query_to_doc",), "partition_mode": "joint"}, {}, 2),
-        ({"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"}, {"symmetric": True}, 0),
+        (("query_to_doc",), "joint"), (("query_to_doc", "doc_to_query"), "per_direction"), (ALL[:2], "joint"),
+        (("query_to_doc", "query_to_query"), "joint"), (("query_to_doc", "doc_to_doc"), "joint"), (ALL, "joint"),
+        (("query_to_doc",), "per_direction"),
     ],
-)
-def test_in_batch_negatives(theirs, ours, negatives):
+)  # fmt: skip
+def test_in_batch_negatives(directions, mode, negatives):
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     generator = torch.Generator().manual_seed(0)
     q, d, *hard = (torch.randn(7, 5, generator=generator, dtype=torch.float64) for _ in range(2 + negatives))
-    loss = MultipleNegativesRankingLoss(torch.nn.Identity(), scale=20.0, **theirs)
-    wanted = loss.compute_loss_from_embeddings([q, d, *hard], None)
-    extra = {"negatives": torch.stack(hard, 1).flatten(0, 1)} if hard else {}
-    found = InfoNCE(temperature=0.05, **ours)(Contrast.from_pairs(q, d, **extra))
-    torch.testing.assert_close(found, wanted.to(found.dtype), rtol=1e-6, atol=0)
+    gradients = []
+    for theirs in (True, False):
+        rows = [x.clone().requires_grad_() for x in (q, d, *hard)]
+        if theirs:
+            loss = MultipleNegativesRankingLoss(
+                torch.nn.Identity(), scale=20.0, directions=directions, partition_mode=mode
+            ).compute_loss_from_embeddings(rows, None)
+        else:
+            extra = {"negatives": torch.stack(rows[2:], 1).flatten(0, 1)} if hard else {}
+            contrast = Contrast.from_pairs(rows[0], rows[1], index=torch.arange(7), **extra)
+            loss = MultipleNegativesRanking(0.05, directions, mode)(contrast)
+        loss.backward()
+        gradients.append([loss.detach(), *(row.grad for row in rows)])
+    for wanted, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found.double(), wanted.double(), rtol=1e-6, atol=1e-9)
 
 
 def test_figures_of_retrieval_with_ties_and_several_answers():
