@@ -25,10 +25,10 @@ from lightning_contrast.callbacks import (
     InvariancePropagation,
 )
 from lightning_contrast.cli.arguments import read_arguments
-from lightning_contrast.contrast import Candidates, Contrast, Dot, Scores, ready
+from lightning_contrast.contrast import Candidates, Contrast, Cosine, Dot, Scores, ready
 from lightning_contrast.data import ImageAugmentation, InflatedImages, MultiCrop, NoisePath, TensorImages
 from lightning_contrast.data.distinct_batches import dealt
-from lightning_contrast.encoders import MaskedPatches, Momentum
+from lightning_contrast.encoders import DomainExperts, LatentAttention, MaskedPatches, Momentum, TextEncoder
 from lightning_contrast.functional.augmented_distance import augmented_distance
 from lightning_contrast.functional.dense_geometry import dense_alignment, dense_uniformity
 from lightning_contrast.functional.extrapolation import extrapolated
@@ -82,6 +82,8 @@ from lightning_contrast.objectives import (
     PixPro,
     PolyView,
     Saunshi,
+    ScoreDistillation,
+    ScoreRegression,
     SepCLR,
     SepVAE,
     SigLIP,
@@ -92,6 +94,7 @@ from lightning_contrast.objectives import (
     SupCon,
     SupReMix,
     SwAV,
+    Triplet,
     ZLoss,
     feature_contrasts,
     pixel_contrast,
@@ -109,7 +112,7 @@ from lightning_contrast.regularisers import (
     TransportMatching,
 )
 from lightning_contrast.similarities import LipschitzBilinear
-from lightning_contrast.targets import SameLabel
+from lightning_contrast.targets import SameLabel, VectorScore
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 from lightning_contrast.transforms import NonNegative
 
@@ -350,6 +353,32 @@ def sogclr_gradient(z: Tensor) -> Tensor:
     mask[torch.arange(2 * N), partner] = False
     h = s - s.gather(1, partner[:, None])
     return 0.25 * torch.logsumexp((h / 0.25).masked_fill(~mask, -torch.inf), 1).mean()
+
+
+def other_samples(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosines of both views' rows, which are of other samples, and the partner of each row."""
+    x, partner = unit(z[:2]).flatten(0, 1), torch.arange(2 * N).roll(N)
+    return x @ x.mT, off(N).repeat(2, 2), partner
+
+
+def second_visit(loss: ISogCLR, z: Tensor) -> Tensor:
+    """After the samples were seen as something else."""
+    loss(views(z.detach().flip(0), index=torch.arange(N)))
+    return loss(views(z, index=torch.arange(N)))
+
+
+def sogclr_of_running_denominators(z: Tensor, gamma: float) -> Tensor:
+    """Yuan et al. 2022, alg. 1: ``tau g / sg(u) - s+`` with ``u = (1 - gamma) u + gamma g``, one ``u`` a sample."""
+
+    def mean_exp(z: Tensor) -> Tensor:
+        s, other, _ = other_samples(z)
+        return torch.where(other, (s / 0.25).exp(), 0.0).sum(1) / other.sum(1)
+
+    stored = mean_exp(z.detach().flip(0)).reshape(2, N).mean(0).repeat(2)
+    g = mean_exp(z)
+    u = (1 - gamma) * stored + gamma * g.detach()
+    s, _, partner = other_samples(z)
+    return (0.25 * g / u - s.gather(1, partner[:, None])[:, 0]).mean()
 
 
 def beclr(z: Tensor, weight: float = 0.3) -> Tensor:
@@ -655,8 +684,79 @@ def centred_at_zero(tau: float) -> MSC:
     return msc
 
 
+def infonce_with(z: Tensor, block: Candidates) -> Tensor:
+    return InfoNCE(TAU)(pairs(z).append(block))
+
+
+def text_model(kind: Any, **arguments: Any) -> Any:
+    """A tiny transformer of seed 0, without dropout."""
+    torch.manual_seed(0)
+    config = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "vocab_size": 50}
+    return kind(config=config, **arguments).double().eval()
+
+
+TOKENS = {"input_ids": torch.tensor([[2, 9, 8, 3], [2, 7, 5, 3]]), "attention_mask": torch.ones(2, 4).long()}
+
+
+def same_latents() -> Tensor:
+    """How far the attention's outputs of the tokens are apart."""
+    encoder = text_model(LatentAttention, latents=3)
+    encoder.latents.data = encoder.latents.data[:1].expand(3, -1).clone()
+    out = encoder.attended(encoder.states(TOKENS["input_ids"], TOKENS["attention_mask"]))
+    return (out - out[:1, :1]).abs().max()
+
+
 R = Reduction
 TABLE = [
+    R(
+        "moe-embed",
+        "one domain: the dense encoder",
+        lambda z: text_model(DomainExperts, domains=1)({**TOKENS, "domain": torch.zeros(2).long()}).sum() + 0 * z.sum(),
+        lambda z: text_model(TextEncoder)(TOKENS).sum() + 0 * z.sum(),
+    ),
+    R("nv-embed", "identical latents: one attention output", lambda z: same_latents() + 0 * z.sum(), 0.0),
+    R(
+        "promcse",
+        "lambda_h = 0: simcse objective",
+        lambda z: Regularised(
+            InfoNCE(TAU), [Beside(Triplet(0.2, "batch-hard", similarity=Cosine(), positives="pair"), 0.0)]
+        )(pairs(z)),
+        infonce,
+    ),
+    R(
+        "subsentence",
+        "full mask: sentence encoder with mean pooling",
+        lambda z: text_model(TextEncoder)({**TOKENS, "pooling_mask": TOKENS["attention_mask"]}).sum() + 0 * z.sum(),
+        lambda z: text_model(TextEncoder)(TOKENS).sum() + 0 * z.sum(),
+    ),
+    R(
+        "disco-conv",
+        "one-hot teacher: InfoNCE with explicit negatives",
+        lambda z: ScoreDistillation(TAU, 1.0, Cosine(), VectorScore(cosine=False))(
+            pairs(z, teacher=1e3 * torch.eye(N, dtype=z.dtype)).append(
+                Candidates(z[2], {"teacher": torch.zeros(N, N, dtype=z.dtype)}, name="negative")
+            )
+        ),
+        lambda z: infonce_with(z, Candidates(z[2], name="negative")),
+    ),
+    R(
+        "distilcse",
+        "queue 0: InfoNCE(student, teacher)",
+        lambda z: InfoNCE(TAU)(Contrast.from_pairs(z[0], z[1].detach())),
+        lambda z: F.cross_entropy(unit(z[0]) @ unit(z[1].detach()).mT / TAU, torch.arange(N)),
+    ),
+    R(
+        "dse-distilled",
+        "dot-product head: score regression",
+        lambda z: ScoreRegression(1.0, Dot(), VectorScore(cosine=False), "all")(pairs(z, teacher=z[2].detach())),
+        lambda z: (z[0] @ z[1].mT - z[2].detach() @ z[2].detach().mT).square().mean(),
+    ),
+    R(
+        "sct",
+        "r = m, equal views and temperatures",
+        lambda z: SimilarityDistillation(TAU, TAU)(pairs(torch.stack([z[0], z[0].detach()]))),
+        0.0,
+    ),
     R(
         "amcl",
         "C = 1, constant tau, beta = 0",
@@ -1086,6 +1186,13 @@ TABLE = [
         "gamma = 1, fixed tau",
         lambda z: ISogCLR(N, 0.25, gamma=1.0, eta=0.0)(views(z, index=torch.arange(N))),
         sogclr_gradient,
+        "gradient",
+    ),
+    R(
+        "isogclr",
+        "tau fixed: SogCLR",
+        lambda z: second_visit(ISogCLR(N, 0.25, gamma=0.6, eta=0.0).double(), z),
+        lambda z: sogclr_of_running_denominators(z, 0.6),
         "gradient",
     ),
     R("feature-transformation", "lambda = 1, mu = 1", lambda z: transformed(z, 1.0), moco_of_constant_keys),

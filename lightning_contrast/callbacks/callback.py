@@ -18,7 +18,10 @@ class ContrastCallback(pl.Callback):
     """
 
     requires: ClassVar[tuple[str, ...]] = ()
-    """What it learns from beside the inputs, such as ``label``; what it only logs does not count."""
+    """What it learns from beside the inputs, such as ``label``, be it only to leave negatives out; of an instance, by its
+    settings. What it only logs does not count."""
+    steps_before: int = 0
+    """Optimizer steps of its own before the module's first one, such as a teacher's; comparisons count them."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuses modules that never call the hooks; subclasses check the rest here, before anything is trained."""

@@ -107,6 +107,7 @@ class FalseNegativeFilter(ContrastCallback):
         if order is not None and sorted(order) != sorted(rules):
             raise ValueError(f"order={list(order)}: must name each of the rules given once: {list(rules)}.")
         self.rules = rules if order is None else {key: rules[key] for key in order}
+        self.requires = tuple(dict.fromkeys([*same, *(["label"] if same_label else [])]))  # type: ignore[misc]
 
     def _above(self, limit: Callable[[Scores], Tensor]) -> Rule:
         """Negatives more similar than a limit of their anchor."""

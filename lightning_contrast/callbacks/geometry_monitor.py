@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_contrast.callbacks.callback import ContrastCallback, logs_now
 from lightning_contrast.callbacks.sample import some_anchors
-from lightning_contrast.contrast import Contrast, Pair, Scores, Similarity
+from lightning_contrast.contrast import Candidates, Contrast, Pair, Scores, Similarity
 from lightning_contrast.contrast.similarity import Embedding
 from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.spectrum import effective_rank
@@ -85,11 +85,12 @@ class GeometryMonitor(ContrastCallback):
     @torch.no_grad()
     def figures(self, contrast: Contrast, objective: Any) -> dict[str, Tensor]:
         """The figures of a scored contrast, 0-d each; ``cosine`` is the mean cosine of two anchors."""
+        if isinstance(objective, Regularised):  # its terms compare whole batches
+            objective = objective.objective
+        contrast = contrast.map_own(_joined) if objective.reduction == "batch" else contrast
         columns = max(1, sum(b.rows for b in contrast.candidates))
         some = some_anchors(contrast, min(self.sample, max(16, ENTRIES // columns)))
         out = _of_scores(some)
-        if isinstance(objective, Regularised):  # its terms compare whole batches
-            objective = objective.objective
         if objective.reduction == "rows":
             alike = some.replace(similarity=AllAlike(), exchange="none")
             out["chance"] = objective.evaluate(alike).loss
@@ -114,6 +115,14 @@ class GeometryMonitor(ContrastCallback):
             f"The embeddings have collapsed by step {trainer.global_step}: they {what} of {width} dimensions. "
             f"Likely cause: {_cause(pl_module, contrast, figures)}"
         )
+
+
+def _joined(block: Candidates) -> Candidates:
+    """Several codes of an item side by side: objectives of whole batches read them apart, a similarity cannot."""
+    codes = block.leaves
+    if len(codes) < 2 or any(code.dim() != 2 or not code.is_floating_point() for code in codes):
+        return block
+    return block.replace(z=torch.cat([code.float() for code in codes], 1))
 
 
 def _of_scores(contrast: Contrast) -> dict[str, Tensor]:

@@ -114,6 +114,7 @@ class HardNegativeRefresh(Reembed):
             num_negatives, range_min, range_max, same_label, same_key, absolute_margin, relative_margin, max_score,
             min_score, quantile, sampling_strategy, order, seed,
         )  # fmt: skip
+        self.requires = self.rules.requires  # type: ignore[misc]
         check_kind(search)
         if rescore and teacher is not None:
             raise ValueError(

@@ -43,6 +43,7 @@ class TrainTeacher(ContrastCallback):
             )
         self.steps, self.classes, self.batch_size, self.lr, self.seed = steps, classes, batch_size, lr, seed
         self.done = False
+        self.steps_before = steps
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Looks for a teacher and for data."""

@@ -23,7 +23,7 @@ def write_text_folder(folder: Path, shipped: Shipped, data: Any) -> None:
     """
     encoder = shipped.encoder
     tokenizer = getattr(data, "tokenizer", None)
-    if not isinstance(encoder, TextEncoder) or not isinstance(tokenizer, TextTokenizer):
+    if type(encoder) is not TextEncoder or not isinstance(tokenizer, TextTokenizer):
         raise UserError(
             f"--out without an ending is a folder of sentence-transformers, for a TextEncoder on data with a TextTokenizer; these "
             f"are {type(encoder).__name__} and {type(data).__name__}: use .safetensors or .onnx."

@@ -1,6 +1,7 @@
 """WordNet as a DataModule of texts: find the word from its definition, broader meanings, graded nearness."""
 
 import random
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from lightning_contrast.data.package_descriptions import plain
@@ -120,7 +121,7 @@ def _similarity(synsets: list[Synset]) -> TextRows:
     return _rows(found, known={"label": [one.category for one, *_ in found], "score": score})
 
 
-def _rows(found: list[tuple[Synset, str, str | None, str | None]], known: dict[str, list[Any]]) -> TextRows:
+def _rows(found: Sequence[tuple[Synset, str, str | None, str | None]], known: dict[str, list[Any]]) -> TextRows:
     documents = [document for _, _, document, _ in found if document is not None]
     negatives = [[negative] for *_, negative in found if negative is not None]
     return TextRows(

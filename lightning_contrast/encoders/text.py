@@ -77,7 +77,10 @@ class TextEncoder(Encoder):
                     layer.dropout_prob = dropout
 
     def forward(self, x: Any) -> Tensor:
-        """``input_ids`` and ``attention_mask``, int64 ``[N, L]`` each, to ``[N, output_dim]``."""
+        """``input_ids`` and ``attention_mask``, int64 ``[N, L]`` each, to ``[N, output_dim]``.
+
+        With ``pooling_mask`` ``[N, L]`` only its tokens are pooled: a part of a text, or a text without its instruction.
+        """
         if not isinstance(x, dict) or not {"input_ids", "attention_mask"} <= set(x):
             raise ValueError(
                 f"TextEncoder takes a mapping with input_ids and attention_mask [N, L], got {_described(x)}; "
@@ -86,9 +89,17 @@ class TextEncoder(Encoder):
         ids, mask = x["input_ids"], x["attention_mask"]
         if not torch.compiler.is_compiling():
             self._check(ids)
-        states = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
-        z = pooled(states, mask, self.pooling)
+        chosen: Any = x.get("pooling_mask", mask)
+        z = self.pool(self.states(ids, mask), chosen)
         return nn.functional.normalize(z, dim=1) if self.normalize else z
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The last layer, ``[N, L, output_dim]``."""
+        return self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """One vector a text, ``[N, output_dim]``."""
+        return pooled(states, mask, self.pooling)
 
     def _check(self, ids: Tensor) -> None:
         held: Any = self.transformer.config

@@ -87,6 +87,13 @@ class Rules:
                  for name in (*order, *(n for n in ORDER if n not in order))]  # fmt: skip
         return tuple(name for name, used in (*first, *later) if used)
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """What of the samples the rules read beside scores: keys of the payload."""
+        return tuple(
+            dict.fromkeys([*([self.same_key] if self.same_key else []), *(["label"] if self.same_label else [])])
+        )
+
     def kept(self, score: Tensor, exists: Tensor, positive: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Which neighbours the rules on scores and ranks leave, bool ``[n, k]``, and how many each removed, ``[n]``.
 

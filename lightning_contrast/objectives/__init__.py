@@ -34,6 +34,7 @@ from lightning_contrast.objectives.isogclr import ISogCLR
 from lightning_contrast.objectives.joint_supcon import JointSupCon
 from lightning_contrast.objectives.kernel_infonce import KernelInfoNCE
 from lightning_contrast.objectives.macl import MACL
+from lightning_contrast.objectives.margin_mse import MarginMSE
 from lightning_contrast.objectives.matryoshka import Matryoshka
 from lightning_contrast.objectives.mcl import MCL
 from lightning_contrast.objectives.moco_v3 import MoCoV3
@@ -54,6 +55,8 @@ from lightning_contrast.objectives.rince import RINCE
 from lightning_contrast.objectives.rrcm import RRCM
 from lightning_contrast.objectives.saunshi import Saunshi
 from lightning_contrast.objectives.sbcl import SBCL
+from lightning_contrast.objectives.score_distillation import ScoreDistillation
+from lightning_contrast.objectives.score_regression import ScoreRegression
 from lightning_contrast.objectives.sep_vae import SepVAE
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
@@ -114,6 +117,7 @@ __all__ = [
     "JointSupCon",
     "KernelInfoNCE",
     "MVInfoNCE",
+    "MarginMSE",
     "Matryoshka",
     "MoCoV3",
     "MultiSimilarity",
@@ -127,6 +131,8 @@ __all__ = [
     "ProxyAnchor",
     "Regression",
     "Saunshi",
+    "ScoreDistillation",
+    "ScoreRegression",
     "SepCLR",
     "SepVAE",
     "SigLIP",

@@ -5,6 +5,7 @@ from lightning_contrast.similarities.ball import BallDot
 from lightning_contrast.similarities.bilinear import Bilinear
 from lightning_contrast.similarities.distance import NegativeDistance, NegativeSquaredDistance
 from lightning_contrast.similarities.gated import GatedCosine
+from lightning_contrast.similarities.interaction import Interaction
 from lightning_contrast.similarities.lipschitz import LipschitzBilinear
 from lightning_contrast.similarities.power_distance import PowerDistance
 
@@ -14,6 +15,7 @@ __all__ = [
     "Cosine",
     "Dot",
     "GatedCosine",
+    "Interaction",
     "LipschitzBilinear",
     "NegativeDistance",
     "NegativeSquaredDistance",

@@ -6,6 +6,19 @@ from lightning_contrast.targets.same_label import SameLabel
 from lightning_contrast.targets.same_score import SameScore
 from lightning_contrast.targets.same_superclass import SameSuperclass
 from lightning_contrast.targets.target import Target
+from lightning_contrast.targets.teacher_scores import PairScore, TeacherScore, TeacherSoftmax, VectorScore
 from lightning_contrast.targets.teacher_similarity import TeacherSimilarity
 
-__all__ = ["Nearby", "Paired", "SameLabel", "SameScore", "SameSuperclass", "Target", "TeacherSimilarity"]
+__all__ = [
+    "Nearby",
+    "PairScore",
+    "Paired",
+    "SameLabel",
+    "SameScore",
+    "SameSuperclass",
+    "Target",
+    "TeacherScore",
+    "TeacherSimilarity",
+    "TeacherSoftmax",
+    "VectorScore",
+]

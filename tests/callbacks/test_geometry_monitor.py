@@ -12,7 +12,7 @@ from lightning_contrast.callbacks.sample import some_anchors
 from lightning_contrast.contrast import Candidates, ready
 from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.spectrum import effective_rank
-from lightning_contrast.objectives import InfoNCE, SupCon
+from lightning_contrast.objectives import InfoNCE, SepCLR, SupCon
 from tests.callbacks.kit import assert_resumes_exactly, assert_two_processes_train_as_one, fit, moco, simclr
 from tests.modules.test_contrastive import LABELS, linear, loader
 
@@ -65,6 +65,17 @@ def test_chance_is_the_loss_of_equal_embeddings(objective, queue):
         random = random.append(Candidates(torch.randn(queue, 8), payload, "queue", "replicated", prepared=True))
     expected = objective.evaluate(contrast).loss.item()
     assert GeometryMonitor().figures(ready(random), objective)["chance"].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_several_codes_are_looked_at_side_by_side():
+    common, salient = (nn.functional.normalize(torch.randn(2, 8, width), dim=2) for width in (4, 3))
+    label = torch.arange(8) % 2
+    pairs = [(common[i], salient[i]) for i in (0, 1)]
+    out = GeometryMonitor().figures(scored(Contrast.from_pairs(*pairs, label=label), SepCLR()), SepCLR())
+    plain = Contrast.from_pairs(*(torch.cat(pair, 1) for pair in pairs), label=label)
+    expected = GeometryMonitor().figures(scored(plain, InfoNCE(0.1)), InfoNCE(0.1))
+    for name in ("alignment", "uniformity", "effective_rank", "negatives"):
+        torch.testing.assert_close(out[name], expected[name])
 
 
 def test_some_anchors_keep_their_private_candidates():

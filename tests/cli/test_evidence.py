@@ -1,17 +1,22 @@
 """Comparing methods: what is kept, what is run again, what the table says."""
 
 import json
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
+from lightning_contrast.callbacks import TrainTeacher
 from lightning_contrast.cli import evidence
 from lightning_contrast.cli.errors import UserError
+from lightning_contrast.cli.evidence.elsewhere import elsewhere
 from lightning_contrast.cli.evidence.job import Job
 from lightning_contrast.cli.evidence.records import Records
 from lightning_contrast.cli.evidence.report import markdown, write_report
 from lightning_contrast.cli.evidence.rows import figure, places, rows_of
 from lightning_contrast.cli.evidence.run import run
 
+run_module = import_module("lightning_contrast.cli.evidence.run")
 DIGITS = ("--data=DigitsDataModule", "--data.image_size=14", "--data.batch_size=64")
 
 
@@ -133,6 +138,24 @@ def test_everything_is_equal_but_the_method():
     assert names == [[], [], [], ["MemoryQueue"], []], "monitors cost time; what belongs to the method stays"
 
 
+def test_a_teacher_learns_from_the_same_budget_of_steps(monkeypatch):
+    asked = []
+
+    def made(job, steps, clock):
+        asked.append((steps, clock.steps))
+        if len(asked) == 2:
+            raise InterruptedError
+        return SimpleNamespace(trainer=SimpleNamespace(callbacks=[TrainTeacher(steps=200)]))
+
+    monkeypatch.setattr(run_module, "_made", made)
+    with pytest.raises(InterruptedError):
+        run(Job("crd", steps=500))
+    assert asked == [(500, 500), (300, 300)]
+    asked.clear()
+    with pytest.raises(ValueError, match="--steps 200: 200 are taken before"):
+        run(Job("crd", steps=200))
+
+
 def test_interval_by_hand():
     found = figure([0.1, 0.2, 0.3])
     assert found.mean == pytest.approx(0.2)
@@ -161,6 +184,21 @@ def test_labels_have_a_table_of_their_own(tmp_path):
     assert chart.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="one data set"):
         write_report([*runs, line("dcl") | {"data": "others"}], tmp_path, "a")
+
+
+def test_recipes_on_other_data_stand_in_a_study_or_say_why_not():
+    told = elsewhere()
+    assert {"supremix", "msc", "geo-ssl", "sbcl", "selecmix", "neural-arch-embeddings", "conr"} <= told.keys()
+    assert "simclr" not in told
+    assert told["sbcl"] == "in the study `long-tail`"
+    assert told["conr"] == told["supremix"] == "in the study `regression`"
+    assert told["selecmix"] == "in the study `bias`"
+    assert "`FashionMNISTDataModule`, a part of it (`classes`)" in told["msc"]
+    assert "`PlacesDataModule`" in told["geo-ssl"]
+    images = {"FashionMNIST", "Digits", "Places", "Architecture", "Coloured"}
+    assert sum("in no study" in line and any(f"`{one}Data" in line for one in images) for line in told.values()) <= 5
+    page = markdown(rows_of([line("simclr", 0, 0.8)]), "digits", "180 seconds of one core")
+    assert all(f"- `{slug}`: {why}." in page for slug, why in told.items())
 
 
 @pytest.mark.parametrize(

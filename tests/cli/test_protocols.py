@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_contrast.callbacks import TrainTeacher
+from lightning_contrast.callbacks import BM25Negatives, FalseNegativeFilter, HardNegativeRefresh, TrainTeacher
 from lightning_contrast.cli.evidence import by_classifier, by_number, by_unseen
-from lightning_contrast.cli.evidence.run import learns_labels
+from lightning_contrast.cli.evidence.clock import Clock
+from lightning_contrast.cli.evidence.run import learns_labels, steps_before
 from lightning_contrast.data.places import PlacesDataModule
 
 
@@ -74,7 +75,11 @@ def test_a_classifier_where_the_bias_agrees_and_where_not():
 @pytest.mark.parametrize(
     ("objective", "callback", "data", "learns"),
     [((), None, object, False), (("index",), None, object, False), (("index", "label"), None, object, True),
-     ((), TrainTeacher, object, True), ((), None, PlacesDataModule, True)],
+     ((), TrainTeacher, object, True), ((), None, PlacesDataModule, True),
+     ((), FalseNegativeFilter(max_score=0.9), object, False), ((), FalseNegativeFilter(same_label=True), object, True),
+     ((), FalseNegativeFilter(same=["label"]), object, True), ((), HardNegativeRefresh(), object, False),
+     ((), HardNegativeRefresh(same_label=True), object, True), ((), HardNegativeRefresh(same_key="label"), object, True),
+     ((), BM25Negatives(same_label=True), object, True)],
 )  # fmt: skip
 def test_labels_count_wherever_they_come_in(objective, callback, data, learns):
     cli = SimpleNamespace(
@@ -83,3 +88,12 @@ def test_labels_count_wherever_they_come_in(objective, callback, data, learns):
         datamodule=data,
     )
     assert learns_labels(cli) is learns
+
+
+def test_a_teachers_steps_are_of_the_budget():
+    of = lambda *callbacks: SimpleNamespace(trainer=SimpleNamespace(callbacks=callbacks))  # noqa: E731
+    assert steps_before(of(TrainTeacher(steps=7), HardNegativeRefresh())) == 7
+    assert steps_before(of()) == 0
+    clock = Clock(3)
+    clock._began, clock.marks = 10.0, [14.5, 15.0]
+    assert clock.before(0.5) == 4.0

@@ -194,10 +194,10 @@ class TestPythonCode:
 
 def test_parts_keep_keys_together():
     keys = [str(i // 3) for i in range(300)]
-    parts = in_parts(TextRows(query=keys), keys)
+    parts = in_parts(TextRows(query=keys, places=keys), keys)
     assert sum(len(one) for one in parts.values()) == 300
     assert not set(parts["train"].query) & set(parts["val"].query)
-    asked_again = in_parts(TextRows(query=["the same"] * 300), keys)
+    asked_again = in_parts(TextRows(query=["the same"] * 300, places=keys), keys)
     assert set(asked_again) == {"train"}, "a query of training is not held out"
     chosen = first_by_hash(keys, 30)
     assert len({keys[row] for row in chosen}) == 10

@@ -24,7 +24,12 @@ def main(args: list[str]) -> int:
         "written. Every finding has its evidence, why it matters, and the setting to change.",
         epilog="Anything else is taken as by `fit`: --config, --model..., --data..., --trainer...",
     )
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"training steps to watch (default: {STEPS})")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=STEPS,
+        help=f"training steps to watch (default: {STEPS}; fewer where they are slow)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--fail-on",

@@ -1,5 +1,6 @@
 """The callback that watches the first steps, then ends the run."""
 
+import time
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +14,8 @@ from lightning_contrast.cli.doctor.observation import PARTS, Observation, Step
 from lightning_contrast.contrast import Contrast
 from lightning_contrast.data.batch import batch_inputs
 
+ENOUGH = 25.0  # seconds of steps, after which two steps are enough
+
 
 class EnoughSeen(Exception):
     """Ends the run after the steps asked for, without what callbacks do at the end of an epoch."""
@@ -23,18 +26,20 @@ class Probe(pl.Callback):
 
     Args:
         seen: written to.
-        steps: to watch.
+        steps: to watch; fewer, but two, where they take longer than ``ENOUGH``.
         clock: the Trainer's profiler.
     """
 
     def __init__(self, seen: Observation, steps: int, clock: StepClock) -> None:
         self.seen, self.steps, self.clock = seen, steps, clock
+        self._began = 0.0
         self._before: dict[str, Tensor] = {}
         self._laps: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """The parts are known, and their widths."""
         self.clock.watch(pl_module)
+        self._began = time.perf_counter()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """A copy, since encoders may write into their inputs."""
@@ -71,7 +76,8 @@ class Probe(pl.Callback):
             way = sum(float((now[name].detach() - self._before[name]).norm()) ** 2 for name in names) ** 0.5
             if size:
                 step.moved[part] = way / size / share
-        if len(seen.steps) < self.steps:
+        late = len(seen.steps) >= 2 and time.perf_counter() - self._began > ENOUGH
+        if len(seen.steps) < self.steps and not late:
             return
         laps = self._laps[1:] or self._laps  # the first step warms up
         seen.seconds = {name: sum(lap[name] for lap in laps) / len(laps) for name in laps[0]}

@@ -56,6 +56,10 @@ class Clock(pl.Callback):
             with self._standing():
                 self.curve.append((point, round(spent, 2), self.look()))
 
+    def before(self, each: float) -> float:
+        """Seconds before the first step, which itself took about ``each``; at least 0."""
+        return max(0.0, self.marks[0] - self._began - each)
+
     @contextmanager
     def _standing(self) -> Iterator[None]:
         seconds, wall = time.process_time(), time.perf_counter()

@@ -66,7 +66,7 @@ class Job:
             around = model["encoder"].get("init_args", {})  # an encoder may stand around another
             (around if "encoder" in around else model)["encoder"] = shared["model"]["encoder"]
         trainer = own.setdefault("trainer", {})
-        trainer["callbacks"] = [c for c in trainer.get("callbacks") or [] if _name(c) not in _MONITORS]
+        trainer["callbacks"] = [c for c in trainer.get("callbacks") or [] if part_name(c) not in _MONITORS]
         return own
 
     def fingerprint(self) -> str:
@@ -77,7 +77,7 @@ class Job:
         return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-_FEWER = {"classes", "imbalance", "rare", "subset"}
+FEWER = {"classes", "imbalance", "rare", "subset"}
 """Settings of data that leave samples out."""
 
 
@@ -90,9 +90,10 @@ def parts_of(settings: dict[str, Any]) -> dict[str, Any]:
 def on_shared_data(slug: str) -> bool:
     """Whether this recipe trains on the data that methods are compared on, all of them."""
     shared, own = (read_arguments([f"--config={config}"]).config["data"] for config in (_BASE, slug))
-    return _name(own) == _name(shared) and not _FEWER & own.get("init_args", {}).keys()
+    return part_name(own) == part_name(shared) and not FEWER & own.get("init_args", {}).keys()
 
 
-def _name(part: Any) -> str:
+def part_name(part: Any) -> str:
+    """The class of a part of the settings, without its module."""
     path = part.get("class_path", "") if isinstance(part, dict) else str(part)
     return path.rpartition(".")[2]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_contrast.cli.evidence.elsewhere import elsewhere
 from lightning_contrast.cli.evidence.job import BASELINES
 from lightning_contrast.cli.evidence.rows import ACCURACIES, COSTS, FIGURES, NAMES, Row, places, rows_of
 from lightning_contrast.functional.whole_file import write_text
@@ -16,7 +17,8 @@ Settings are those of the recipes, chosen on the validation split if at all; the
 `place` is by kNN: from the best to the worst place that the 95 % intervals over seeds leave open, and empty for a \
 single run. Rows stand in alphabetical order, which says nothing. `alignment` and `uniformity` are of unit features (lower is \
 closer, lower is more spread), `rank` is the entropy rank of their covariance, `seconds` those of one core in training, \
-`wall clock` those that passed, `MB` the memory that training added.
+`wall clock` those that passed, `MB` the memory that training added. What a method does before its first step, such as \
+training a teacher, comes out of the same budget, of seconds or of steps; `steps` are those of the encoder that is scored.
 """
 
 
@@ -56,6 +58,10 @@ def markdown(rows: Sequence[Row], data: str, setting: str) -> str:
         if own:
             names = {row.slug: f"`{row.slug}`" for row in own}
             parts.append(f"## {title}\n\n{table('method', own, baselines, [*ACCURACIES, *FIGURES], names)}")
+    listed = "\n".join(f"- `{slug}`: {line}." for slug, line in elsewhere().items())
+    parts.append(
+        f"## On other data\n\nThese recipes cannot stand in the tables, since their data are others.\n\n{listed}\n"
+    )
     parts.append("![Accuracy of every method, with intervals](evidence.png)\n")
     return "\n".join(parts)
 

@@ -33,6 +33,14 @@ def run(job: Job) -> dict[str, Any]:
     steps = _steps(job)
     clock = Clock(steps, job.seconds, job.points)
     cli = _made(job, -1 if steps is None else steps, clock)
+    before = steps_before(cli)
+    if job.steps is not None and steps and before:
+        if before >= job.steps:
+            raise ValueError(
+                f"--steps {job.steps}: {before} are taken before the first step, so none is left. Give more."
+            )
+        clock = Clock(job.steps - before, job.seconds, job.points)
+        cli = _made(job, job.steps - before, clock)
     data, module = cli.datamodule, cli.model
     protocol = protocol_of(job, data)
     if steps == 0:
@@ -73,6 +81,11 @@ def learns_labels(cli: Any) -> bool:
     return any("label" in getattr(part, "requires", ()) for part in parts)
 
 
+def steps_before(cli: Any) -> int:
+    """Optimizer steps that callbacks take before the module's first, such as those of a teacher: of the same budget."""
+    return sum(getattr(callback, "steps_before", 0) for callback in cli.trainer.callbacks)
+
+
 def embedder_of(job: Job, module: Any, protocol: Any) -> Callable[[Tensor], Tensor] | None:
     """What makes features of inputs, for a protocol; None for a baseline that has none."""
     from lightning_contrast.cli.protocol import embedder
@@ -90,7 +103,10 @@ def _in_training(protocol: Any, module: Any, data: Any) -> float:
 
 
 def _steps(job: Job) -> int | None:
-    """The budget in steps, known before training so that schedules end with it; None where nothing asks for it."""
+    """The budget in steps, known before training so that schedules end with it; None where nothing asks for it.
+
+    What comes before the first step, such as a teacher's training, is taken off the seconds.
+    """
     if job.slug in BASELINES:
         return 0
     if job.steps is not None:
@@ -102,7 +118,7 @@ def _steps(job: Job) -> int | None:
     cli.trainer.fit(cli.model, cli.datamodule)
     marks = clock.marks[-TIMED - 1 :]
     each = statistics.median(b - a for a, b in itertools.pairwise(marks))
-    return max(1, int(job.seconds / each))
+    return max(1, int((job.seconds - clock.before(each)) / each))
 
 
 def _made(job: Job, steps: int, clock: Clock) -> Any:

@@ -51,9 +51,11 @@ function panel(place) {
   }
   const kinds = [...new Map(one.series.map((s) => [shortened(s.name), s]))];
   if (several && kinds.length > 1) for (const [name, s] of kinds) traces.push({ type: "scatter", mode: "lines", x: [null], y: [null], name: safe(name), line: { color: css("--faint"), width: 2, dash: dash(s) }, hoverinfo: "skip" });
-  const values = one.series.flatMap((s) => s.y), flat = Math.max(...values) === Math.min(...values) && values[0] > 0;
+  const values = one.series.flatMap((s) => s.y), level = values[0], flat = values.every((v) => v === level);
+  const reach = level > 0 ? [0, 1.6 * level] : level < 0 ? [1.6 * level, 0] : [-1, 1];
+  const constant = { xref: "paper", yref: "y", x: 0.5, y: level, yanchor: "bottom", yshift: 4, showarrow: false, text: `constant: ${+level.toPrecision(4)}`, font: { size: 15, color: css("--ink") } };
   const key = told.size > 1 || kinds.length > 1;
-  plot(place, traces, { xaxis: { title: { text: "optimizer step", standoff: 4 } }, yaxis: { title: { text: safe(one.axis), standoff: 6 }, ...(flat ? { range: [0, 1.6 * values[0]] } : {}) }, showlegend: key, margin: { l: 48, r: 10, t: 8, b: key ? 70 : 36 } });
+  plot(place, traces, { xaxis: { title: { text: "optimizer step", standoff: 4 } }, yaxis: { title: { text: safe(one.axis), standoff: 6 }, ...(flat ? { range: reach } : {}) }, annotations: flat ? [constant] : [], showlegend: key, margin: { l: 48, r: 10, t: 8, b: key ? 70 : 36 } });
 }
 
 const KINDS = [["positive", 0], ["negative", 6]];
@@ -205,6 +207,14 @@ all("[data-step]").forEach((button) => button.addEventListener("click", () => {
   const n = +button.dataset.map, size = DATA.maps[n].x.length;
   choose(n, (chosen[n] + +button.dataset.step + (chosen[n] < 0 && +button.dataset.step < 0 ? 1 : 0) + size) % size);
 }));
+const button = (n, what) => document.querySelector(`button[data-map="${n}"][${what}]`).click();
+all("[data-map-chart]").forEach((place) => place.addEventListener("keydown", (e) => {
+  const n = place.dataset.mapChart, keys = { ArrowLeft: 'data-step="-1"', ArrowRight: 'data-step="1"', "+": 'data-zoom="0.6"', "-": 'data-zoom="1.6"', 0: 'data-zoom="0"' };
+  if (e.target !== place || e.ctrlKey || e.metaKey || e.altKey) return;
+  if (keys[e.key]) { e.preventDefault(); button(n, keys[e.key]); }
+  if (e.key === "Escape") { chosen[n] = -1; document.querySelector(`[data-chosen="${n}"]`).replaceChildren(); drawMap(place); }
+}));
+addEventListener("keydown", (e) => { if (e.key === "Escape") tip(); });
 all("[data-copy]").forEach((button) => button.addEventListener("click", async () => {
   const code = button.parentNode.querySelector("code");
   try { await navigator.clipboard.writeText(code.textContent); button.textContent = "copied"; } catch { getSelection().selectAllChildren(code); button.textContent = "selected"; }

@@ -94,7 +94,7 @@ def figure(number: int, panel: dict[str, Any]) -> str:
     return (
         f"<figure><figcaption><b>{escape(panel['title'])}</b><span>{escape(panel['words'])}</span></figcaption>"
         f'<div class="chart" data-panel="{number}" role="img" aria-label="{escape(panel["title"])}; figures in the table"></div>'
-        f"<details><summary>As a table</summary><div class=scroll><table><thead><tr><th>figure<th>run<th>first<th>last<th>least"
+        f"<details><summary>As a table</summary><div class=scroll tabindex=0><table><thead><tr><th>figure<th>run<th>first<th>last<th>least"
         f"<th>most</thead><tbody>{''.join(rows)}</tbody></table></div></details></figure>"
     )
 
@@ -138,7 +138,8 @@ def maps(runs: list[RunFolder], looks: list[Look | None], data: dict[str, Any]) 
         told = sampling(runs, looks)
         out += (
             f"<p>Each point is a held-out item; near ones look alike to the encoder (t-SNE after PCA: near is meaningful, far "
-            f"is not). Point at one to see it, choose it to see its neighbours. {told}</p>"
+            f"is not). Point at one to see it, choose it to see its neighbours; the wheel zooms. "
+            f"By keys: left and right choose, + and - zoom, Escape lets go. {told}</p>"
             f'<fieldset class="pick"><legend>Colour by</legend>{buttons}</fieldset>'
             f'<div class="grid wide">{"".join(map_place(runs[run], run, number) for number, run in enumerate(shown))}</div>'
         )
@@ -168,7 +169,8 @@ def map_place(run: RunFolder, place: int, number: int) -> str:
         f'<button type="button" data-zoom="0" data-map="{number}" aria-label="Show all, {name}">all</button>'
         f'<button type="button" data-step="-1" data-map="{number}" aria-label="Previous item, {name}">&lsaquo; item</button>'
         f'<button type="button" data-step="1" data-map="{number}" aria-label="Next item, {name}">item &rsaquo;</button></div>'
-        f'<div class="chart tall" data-map-chart="{number}" role="img" aria-label="Map of held-out items, {name}"></div>'
+        f'<div class="chart tall" data-map-chart="{number}" role="group" tabindex="0" '
+        f'aria-label="Map of held-out items, {name}: left and right choose an item, plus and minus zoom, Escape lets go"></div>'
         f'<div class="legend" role="group" aria-label="Groups of the map, {name}: choose one to hide or show it"></div>'
         f'<div class="chosen" data-chosen="{number}" aria-live="polite"></div></figure>'
     )

@@ -9,11 +9,11 @@ from lightning_contrast.cli.report.run_folder import RunFolder
 from lightning_contrast.cli.report.settings import differing, flattened
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Cells are HTML already."""
+def table(head: list[str], rows: list[list[str]], kind: str = "") -> str:
+    """Cells are HTML already; what is wider than the window scrolls, by keys too."""
     top = "".join(f"<th scope=col>{cell}</th>" for cell in head)
     body = "".join(f"<tr><th scope=row>{r[0]}</th>{''.join(f'<td>{cell}</td>' for cell in r[1:])}</tr>" for r in rows)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def figures(runs: list[RunFolder], looks: list[Look | None]) -> str:
@@ -59,13 +59,19 @@ def _results(run: RunFolder, number: int, several: bool) -> str:
     told: list[list[str]] = []
     for name, row in rows.items():
         values = [row.get(key) if isinstance(row, dict) else None for key in columns]
-        held = [wilson(v, samples) if isinstance(v, (int, float)) and 0 <= v <= 1 else None for v in values]
+        held = [_share(v, samples, name == "chance") for v in values]
         told.append([escape(str(name)), *("-" if f is None else cells([f])[0] for f in held)])
     title = f"{escape(run.name)}: accuracy" if several else "Accuracy"
     return (
         f"<h3>{title} on {samples:,} held-out items</h3><p>From results.json, with the training split as bank; the interval is "
-        f"Wilson's. {escape(str(run.results.get('data', '')))}</p>{table(['', *(escape(COLUMNS.get(c, str(c))) for c in columns)], told)}"
+        f"Wilson's. {escape(str(run.results.get('data', '')))}</p>{table(['', *(escape(COLUMNS.get(c, str(c))) for c in columns)], told, 'results')}"
     )
+
+
+def _share(value: Any, samples: int, known: bool) -> Figure | None:
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        return None
+    return Figure(value) if known else wilson(value, samples)  # chance is not measured: it has no interval
 
 
 def settings(runs: list[RunFolder]) -> str:

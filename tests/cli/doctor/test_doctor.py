@@ -11,6 +11,7 @@ import torch
 from lightning_contrast.cli.doctor import examine
 from lightning_contrast.cli.doctor.checks import check_names, findings_of
 from lightning_contrast.cli.doctor.checks.leaks import id_columns, label_columns
+from lightning_contrast.cli.doctor.checks.room import _rough
 from lightning_contrast.cli.doctor.finding import Finding
 from lightning_contrast.cli.doctor.memory import PeakBytes
 from lightning_contrast.cli.doctor.numbers import as_numbers, partner_ranking
@@ -220,3 +221,15 @@ def test_no_error_in_shipped_recipes(slug, tmp_path):
     found = findings_of(examine(args, 2))
     allowed = {"few-negatives"} if slug == "package-search" else set()  # of the 16 rows a batch that tests take
     assert {f.name for f in found if f.severity != "note"} <= allowed
+
+
+def test_slow_steps_are_fewer(monkeypatch):
+    monkeypatch.setattr("lightning_contrast.cli.doctor.probe.ENOUGH", 0.0)
+    seen = examine(HEALTHY, 6)
+    assert len(seen.steps) == 2
+    assert seen.failure is None
+    assert seen.seconds
+
+
+def test_the_largest_batch_is_rounded_down():
+    assert [_rough(n) for n in (0, 7, 314_075, 5_183_125)] == ["0", "7", "310,000", "5,100,000"]

@@ -22,8 +22,8 @@ def check(seen: Observation) -> Iterator[Finding]:
     yield Finding(
         "memory",
         "note",
-        f"a step of {table}. {free}: up to {found.largest(False):,} rows fit without gradient caching, "
-        f"{found.largest(True):,} with chunks of {found.chunk}",
+        f"a step of {table}. {free}: by extrapolation about {_rough(found.largest(False))} rows fit without "
+        f"gradient caching, about {_rough(found.largest(True))} with chunks of {found.chunk}",
         "More rows are more negatives; chunks cost a second forward pass.",
     )
     needed = found.needed(found.rows, found.cached)
@@ -35,6 +35,12 @@ def check(seen: Observation) -> Iterator[Finding]:
             "Training would end for want of memory.",
             "a smaller --data.batch_size" + ("" if found.cached else f", or --model.chunk_size {found.chunk}"),
         )
+
+
+def _rough(rows: int) -> str:
+    """Two digits, rounded down: more is not known."""
+    step = 10 ** max(0, len(str(rows)) - 2)
+    return f"{rows // step * step:,}"
 
 
 def _mb(size: float) -> str:
