@@ -42,8 +42,9 @@ class TextDataModule(LightningDataModule):
         documents: texts by ``id``, to which ``document_id`` refers; all of them are searched.
         columns: our names to those of the source, such as ``{query: question}``.
         tokenizer: ``None`` learns 8192 words and pieces from the training texts; `HashedWords` is for `BagOfWords`.
-        query_prompt: put before queries, and before single texts.
-        document_prompt: put before documents.
+        query_prompt: put before queries, and before single texts; ``None`` is what the tokenizer's folder says, mostly
+            nothing.
+        document_prompt: put before documents; ``None`` likewise.
         view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout.
         both_views: whether both views are changed, or the second alone.
         unpaired: train on queries and documents as single texts, as if nobody knew which belong together.
@@ -70,8 +71,8 @@ class TextDataModule(LightningDataModule):
         documents: Any = None,
         columns: dict[str, str] | None = None,
         tokenizer: TextTokenizer | HashedWords | None = None,
-        query_prompt: str = "",
-        document_prompt: str = "",
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
         view: TextView | None = None,
         both_views: bool = True,
         unpaired: bool = False,
@@ -87,7 +88,11 @@ class TextDataModule(LightningDataModule):
         self.sources = {"train": train, "val": val, "test": test}
         self.queries, self.documents, self.columns = queries, documents, columns
         self.tokenizer = tokenizer if tokenizer is not None else TextTokenizer()
-        self.query_prompt, self.document_prompt = query_prompt, document_prompt
+        told = self.tokenizer.prompts if isinstance(self.tokenizer, TextTokenizer) else {}
+        self.query_prompt = told.get("query", "") if query_prompt is None else query_prompt
+        self.document_prompt = (
+            told.get("document", told.get("passage", "")) if document_prompt is None else document_prompt
+        )
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
         self.group_by_length = group_by_length
