@@ -85,7 +85,7 @@ class SearchEvaluation(ContrastCallback):
     # Scoring ------------------------------------------------------------------------------------------------------
 
     def _documents(self, trainer: Any) -> DataLoader[Any]:
-        data = getattr(trainer, "datamodule", None)
+        data: Any = getattr(trainer, "datamodule", None)
         if not hasattr(data, "corpus_dataloader") or not hasattr(data, "val_dataloader"):
             raise ValueError(
                 f"SearchEvaluation searches documents, but {type(data).__name__ if data else 'the training'} has none: use a "

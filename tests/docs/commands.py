@@ -40,7 +40,7 @@ def shortened(words: list[str]) -> list[str]:
     asks = {"--help", "--print_config"} & set(rest)
     if command == "fit" and not asks:
         small = [] if "--data.batch_size" in rest else ["--data.batch_size=16"]
-        small += [] if {"--data", "package-search"} & set(rest) else ["--data.val_size=32"]
+        small += [] if {"--data", "package-search", "text-search"} & set(rest) else ["--data.val_size=32"]
         with_data = "--config" in rest or "--data" in rest
         if processes(words) > 1:
             return [*words, "--print_config"]  # test_commands.py starts the processes
