@@ -37,7 +37,7 @@ def merged(model: nn.Module) -> nn.Module:
     out = copy.deepcopy(model)
     for name, layer in list(out.named_modules()):
         if isinstance(layer, LoraLayer):
-            layer.merge()  # type: ignore[attr-defined]
+            layer.merge()
             above, _, own = name.rpartition(".")
             setattr(out.get_submodule(above), own, layer.get_base_layer())
     return out
