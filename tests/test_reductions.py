@@ -65,6 +65,9 @@ from lightning_contrast.objectives import (
     AlignUniform,
     CategoryQueries,
     Classification,
+    CoDiEmb,
+    CoSENT,
+    DecoupledSoftmax,
     DecoupledUniformity,
     Gemini,
     GeneralizedSupCon,
@@ -79,6 +82,7 @@ from lightning_contrast.objectives import (
     KernelInfoNCE,
     Matryoshka,
     MVInfoNCE,
+    MWLoss,
     PixPro,
     PolyView,
     Saunshi,
@@ -94,6 +98,7 @@ from lightning_contrast.objectives import (
     SupCon,
     SupReMix,
     SwAV,
+    SyCL,
     Triplet,
     ZLoss,
     feature_contrasts,
@@ -706,8 +711,91 @@ def same_latents() -> Tensor:
     return (out - out[:1, :1]).abs().max()
 
 
+def one_by_one(z: Tensor) -> Tensor:
+    """Cross-entropy of each positive with the anchor's other positives left out, summed."""
+    s = unit(z[0]) @ unit(z[1]).mT / TAU
+    same = LABEL[:, None] == LABEL
+    rows = [
+        F.cross_entropy(torch.cat([s[i, j][None], s[i, ~same[i]]])[None], torch.tensor([0]))
+        for i in range(N)
+        for j in same[i].nonzero()[:, 0]
+    ]
+    return torch.stack(rows).sum() / N
+
+
+def one_of_many(z: Tensor) -> Contrast:
+    """One query, its document and other documents."""
+    return Contrast.from_pairs(z[0, :1], z[1, :1]).append(Candidates(z[2], name="more", where="replicated"))
+
+
+def one_row(z: Tensor) -> Tensor:
+    """Its similarities over the temperature, the positive first."""
+    return unit(z[0, :1]) @ unit(torch.cat([z[1, :1], z[2]])).mT / TAU
+
+
+def other_labels(z: Tensor) -> Tensor:
+    """InfoNCE against rows of other labels alone."""
+    s = unit(z[0]) @ unit(z[1]).mT / TAU
+    gone = (LABEL[:, None] == LABEL) & off(N)
+    return F.cross_entropy(s.masked_fill(gone, -torch.inf), torch.arange(N))
+
+
 R = Reduction
 TABLE = [
+    R("dexml", "one positive per query (decoupled softmax)", lambda z: DecoupledSoftmax(TAU)(pairs(z)), infonce),
+    R(
+        "dexml",
+        "decoupled softmax: the other positives masked out",
+        lambda z: DecoupledSoftmax(TAU, target=SameLabel())(pairs(z, label=LABEL)),
+        one_by_one,
+    ),
+    R("codiemb", "P = 1, H = 0 (retrieval part)", lambda z: DecoupledSoftmax(TAU, positives="mean")(pairs(z)), infonce),
+    R(
+        "codiemb",
+        "equal grades: nothing to order",
+        lambda z: CoDiEmb(TAU, rank_kl=0.0)(pairs(z, score=torch.ones(N))) + CoSENT(TAU)(pairs(z, score=torch.ones(N))),
+        0.0,
+    ),
+    R(
+        "mw-loss",
+        "one query, one positive: pairwise logistic losses of its row",
+        lambda z: MWLoss(TAU)(one_of_many(z)),
+        lambda z: F.softplus(one_row(z)[:, 1:] - one_row(z)[:, :1]).mean(),
+    ),
+    R(
+        "sycl",
+        "B = 1: squared distance of the two distributions",
+        lambda z: SyCL(TAU, Cosine())(one_of_many(z)),
+        lambda z: (one_row(z).softmax(1) - torch.eye(1, N + 1).double().softmax(1)).square().sum(),
+    ),
+    R(
+        "set-cse",
+        "sets of size 1",
+        lambda z: InfoNCE(TAU)(after(FalseNegativeFilter(same_label=True), pairs(z, label=torch.arange(N)))),
+        infonce,
+    ),
+    R(
+        "set-cse",
+        "negatives of other sets only",
+        lambda z: InfoNCE(TAU)(after(FalseNegativeFilter(same_label=True), pairs(z, label=LABEL))),
+        other_labels,
+    ),
+    R(
+        "gist",
+        "a guide that knows no difference below its own pair",
+        lambda z: InfoNCE(TAU)(
+            after(FalseNegativeFilter(absolute_margin=0.0, teacher_key="guide"), pairs(z, guide=EYE))
+        ),
+        infonce,
+    ),
+    R(
+        "gist",
+        "a guide that finds equal labels as near as the own pair, margin 0.1",
+        lambda z: InfoNCE(TAU)(
+            after(FalseNegativeFilter(absolute_margin=0.1, teacher_key="guide"), pairs(z, guide=EYE[LABEL]))
+        ),
+        other_labels,
+    ),
     R(
         "moe-embed",
         "one domain: the dense encoder",

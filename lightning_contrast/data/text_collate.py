@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.tokenizer import TextTokenizer
@@ -79,3 +80,13 @@ def parts_of(tokens: Any, count: int) -> list[Any]:
         return list(tokens.chunk(count))
     chunks = {name: value.chunk(count) for name, value in tokens.items()}
     return [{name: value[part] for name, value in chunks.items()} for part in range(count)]
+
+
+def word_rows(loader: DataLoader[Any], name: str) -> tuple[Tensor, Tensor]:
+    """What BM25 reads of a loader's texts: word numbers ``[N, L]``, filled up with 0, and ``document_id`` ``[N]``."""
+    collate: Any = loader.collate_fn
+    if hasattr(collate, "for_words"):  # an encoder's pieces of words would do BM25 wrong
+        loader = DataLoader(loader.dataset, loader.batch_size, collate_fn=collate.for_words())
+    rows, ids = zip(*((batch[name], batch["document_id"]) for batch in loader), strict=True)
+    width = max(part.shape[1] for part in rows)
+    return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in rows]), torch.cat(ids)

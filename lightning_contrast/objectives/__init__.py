@@ -16,6 +16,7 @@ from lightning_contrast.objectives.crd import CRD
 from lightning_contrast.objectives.csr import CSR
 from lightning_contrast.objectives.dcl import DCL, DCLW
 from lightning_contrast.objectives.debiased import Debiased
+from lightning_contrast.objectives.decoupled_softmax import DecoupledSoftmax
 from lightning_contrast.objectives.decoupled_uniformity import DecoupledUniformity
 from lightning_contrast.objectives.diht import HNNCE
 from lightning_contrast.objectives.dino import DINO
@@ -23,6 +24,7 @@ from lightning_contrast.objectives.disentangled import Disentangled
 from lightning_contrast.objectives.gemini import Gemini
 from lightning_contrast.objectives.generalized_supcon import GeneralizedSupCon
 from lightning_contrast.objectives.gml import GML
+from lightning_contrast.objectives.graded_pairs import CoDiEmb, CoSENT
 from lightning_contrast.objectives.groco import GroCo
 from lightning_contrast.objectives.hard_contrastive import HardContrastive
 from lightning_contrast.objectives.hcl import HCL
@@ -42,6 +44,7 @@ from lightning_contrast.objectives.msc import MSC
 from lightning_contrast.objectives.multi_similarity import MultiSimilarity
 from lightning_contrast.objectives.multiple_negatives import MultipleNegativesRanking
 from lightning_contrast.objectives.mv_cl import MVDHEL, MVInfoNCE
+from lightning_contrast.objectives.mw_loss import MWLoss
 from lightning_contrast.objectives.n_pairs import NPairs
 from lightning_contrast.objectives.nnclr import NNCLR
 from lightning_contrast.objectives.objective import Objective
@@ -62,12 +65,14 @@ from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
 from lightning_contrast.objectives.similarity_distillation import SimilarityDistillation
 from lightning_contrast.objectives.simsiam import SimSiam
+from lightning_contrast.objectives.soft_top_k import SoftTopK
 from lightning_contrast.objectives.space_engage import SpaceEngage
 from lightning_contrast.objectives.spectral import Spectral
 from lightning_contrast.objectives.supcon import SupCon
 from lightning_contrast.objectives.super_resolution import SuperResolution
 from lightning_contrast.objectives.supremix import SupReMix
 from lightning_contrast.objectives.swav import SwAV
+from lightning_contrast.objectives.sycl import SyCL
 from lightning_contrast.objectives.triplet import Triplet
 from lightning_contrast.objectives.vicreg import VICReg
 from lightning_contrast.objectives.z_loss import ZLoss
@@ -101,8 +106,11 @@ __all__ = [
     "CategoryQueries",
     "Circle",
     "Classification",
+    "CoDiEmb",
+    "CoSENT",
     "Contrastive",
     "Debiased",
+    "DecoupledSoftmax",
     "DecoupledUniformity",
     "Disentangled",
     "Gemini",
@@ -117,6 +125,7 @@ __all__ = [
     "JointSupCon",
     "KernelInfoNCE",
     "MVInfoNCE",
+    "MWLoss",
     "MarginMSE",
     "Matryoshka",
     "MoCoV3",
@@ -138,12 +147,14 @@ __all__ = [
     "SigLIP",
     "SimSiam",
     "SimilarityDistillation",
+    "SoftTopK",
     "SpaceEngage",
     "Spectral",
     "SupCon",
     "SupReMix",
     "SuperResolution",
     "SwAV",
+    "SyCL",
     "Triplet",
     "VICReg",
     "ZLoss",

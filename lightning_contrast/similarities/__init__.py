@@ -3,6 +3,7 @@
 from lightning_contrast.contrast import Cosine, Dot, Similarity
 from lightning_contrast.similarities.ball import BallDot
 from lightning_contrast.similarities.bilinear import Bilinear
+from lightning_contrast.similarities.complex_angle import ComplexAngle
 from lightning_contrast.similarities.distance import NegativeDistance, NegativeSquaredDistance
 from lightning_contrast.similarities.gated import GatedCosine
 from lightning_contrast.similarities.interaction import Interaction
@@ -12,6 +13,7 @@ from lightning_contrast.similarities.power_distance import PowerDistance
 __all__ = [
     "BallDot",
     "Bilinear",
+    "ComplexAngle",
     "Cosine",
     "Dot",
     "GatedCosine",

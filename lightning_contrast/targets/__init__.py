@@ -1,6 +1,7 @@
 """Who counts as positive, and how much."""
 
 from lightning_contrast.contrast import Paired
+from lightning_contrast.targets.levels import Levels
 from lightning_contrast.targets.nearby import Nearby
 from lightning_contrast.targets.same_label import SameLabel
 from lightning_contrast.targets.same_score import SameScore
@@ -10,6 +11,7 @@ from lightning_contrast.targets.teacher_scores import PairScore, TeacherScore, T
 from lightning_contrast.targets.teacher_similarity import TeacherSimilarity
 
 __all__ = [
+    "Levels",
     "Nearby",
     "PairScore",
     "Paired",

@@ -107,7 +107,8 @@ def quick(slug, folder, *more):
     if "encoder" in parts_of(config)["encoder"].get("init_args", {}):  # one encoder around another
         small = [word.replace("--model.encoder.", "--model.encoder.encoder.") for word in small]
     settings = data.get("init_args", {})
-    kept = [f"--data.{key}={json.dumps(settings[key])}" for key in KEPT if key in settings]
+    held = {key: settings[key] for key in KEPT if key in settings}
+    kept = [f"--data.{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in held.items()]
     return [f"--config={slug}", *small, *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
 
 
