@@ -99,7 +99,8 @@ class TextDataModule(LightningDataModule):
         self.source = "not looked for yet"
         data_sets = [name for name, value in self.sources.items() if not isinstance(value, (str, type(None)))]
         held = [name for name in ("queries", "documents") if not isinstance(getattr(self, name), (str, type(None)))]
-        self.save_hyperparameters(logger=False, ignore=[*data_sets, *held, "tokenizer", "view"])
+        # no objects: checkpoints must open with weights_only=True
+        self.save_hyperparameters(logger=False, ignore=[*data_sets, *held, "tokenizer", "view", "parts"])
 
     # Reading ------------------------------------------------------------------------------------------------------
 
