@@ -28,6 +28,7 @@ from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
 from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.callbacks.score_histograms import ScoreHistograms
+from lightning_contrast.callbacks.search_evaluation import SearchEvaluation
 from lightning_contrast.callbacks.selec_mix import SelecMix
 from lightning_contrast.callbacks.stage_clusters import StageClusters
 from lightning_contrast.callbacks.subclasses import Subclasses
@@ -64,6 +65,7 @@ __all__ = [
     "PrototypeMemory",
     "Reembed",
     "ScoreHistograms",
+    "SearchEvaluation",
     "SelecMix",
     "StageClusters",
     "Subclasses",

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from torch import Tensor
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evidence.by_search import FIGURES, read, search
 from lightning_contrast.cli.protocol import untrained
-from lightning_contrast.cli.shipped import Shipped, default_space
+from lightning_contrast.cli.shipped import Shipped, Side, default_space
 from lightning_contrast.data.embedding_table import EmbeddingTable
 from lightning_contrast.functional import ranking
 from lightning_contrast.functional.evaluation import evaluate_embeddings
 from lightning_contrast.functional.nearest import nearest
 from lightning_contrast.functional.retrieval import query_figures, retrieval_figures
+from lightning_contrast.metrics import PairCorrelation
 
 AMONG_THEMSELVES = ("precision@1", "r_precision", "map@r")
 DEPTH = 10
@@ -39,12 +40,25 @@ def searched(module: Any, data: Any, queries: Any, seed: int = 0) -> tuple[Rows,
     rows: Rows = {}
     for name, one in (("this encoder", module), ("untrained encoder", random)):
         found = queries_and_documents(one, data, queries)
-        rows[name] = _floats(retrieval_figures(*found, FIGURES))
+        rows[name] = {**correlation(one, queries), **_floats(retrieval_figures(*found, FIGURES))}
     try:
         rows["BM25"] = search(data.corpus_dataloader(), None)(queries)
     except ImportError as error:
         warnings.warn(f"a row is left out: {error}", stacklevel=2)
     return rows, len(found[0])
+
+
+def correlation(module: Any, pairs: Any) -> dict[str, float]:
+    """``spearman`` of cosines and given scores, where pairs have a ``score``."""
+    metric, space = PairCorrelation(), default_space(module.eval())
+    query, document = (Shipped(module, side, space) for side in get_args(Side))
+    with torch.inference_mode():
+        for batch in pairs:
+            if "score" not in batch:
+                return {}
+            metric.update(query(batch["query"]), document(batch["document"]), batch["score"])
+    graded = len(metric.rows("scores").unique()) > 1  # else they say which pairs there are, and have no order
+    return {"spearman": float(metric.compute())} if graded else {}
 
 
 def of_files(table: EmbeddingTable, bank: EmbeddingTable | None, seed: int = 0) -> Rows:

@@ -212,8 +212,9 @@ def table_of(rows: dict[str, dict[str, float]], title: str) -> Table:
     table.add_column("features")
     for name in names:
         table.add_column(COLUMNS.get(name, name), justify="right")
-    best = {key: max(row[key] for row in rows.values()) for key in names}
+    best = {key: max(row[key] for row in rows.values() if key in row) for key in names}
     for name, row in rows.items():
-        cells = [f"[bold green]{row[k]:.3f}[/]" if row[k] == best[k] else f"{row[k]:.3f}" for k in names]
+        shown = {k: f"{row[k]:.3f}" if k in row else "-" for k in names}
+        cells = [f"[bold green]{shown[k]}[/]" if row.get(k) == best[k] else shown[k] for k in names]
         table.add_row(name, *cells)
     return table

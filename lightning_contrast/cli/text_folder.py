@@ -9,6 +9,7 @@ import torch
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.shipped import Shipped, Side
 from lightning_contrast.data.tokenizer import TextTokenizer
+from lightning_contrast.encoders.lora import merged
 from lightning_contrast.encoders.text import TextEncoder
 
 TEXTS = 4
@@ -31,7 +32,7 @@ def write_text_folder(folder: Path, shipped: Shipped, data: Any) -> None:
     if shipped.head is not None:
         raise UserError("--head: a folder of sentence-transformers has none here; leave it out, or use .onnx.")
     folder.mkdir()
-    transformer: Any = encoder.transformer
+    transformer: Any = merged(encoder.transformer) if encoder.adapted else encoder.transformer
     transformer.save_pretrained(str(folder))
     tokenizer.save(folder)
     steps = [("", "Transformer"), ("1_Pooling", "Pooling")]

@@ -22,6 +22,8 @@ from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.low_resolution import LowResolution
 from lightning_contrast.data.m_per_class import MPerClassBatchSampler
 from lightning_contrast.data.mined import MinedBatchSampler
+from lightning_contrast.data.mixed_batches import OneSourceBatchSampler
+from lightning_contrast.data.mixed_texts import MixedTextDataModule
 from lightning_contrast.data.multi_crop import MultiCrop
 from lightning_contrast.data.neighbour_batches import NeighbourBatchSampler
 from lightning_contrast.data.noise_path import NoisePath
@@ -63,9 +65,11 @@ __all__ = [
     "LowResolution",
     "MPerClassBatchSampler",
     "MinedBatchSampler",
+    "MixedTextDataModule",
     "MultiCrop",
     "NeighbourBatchSampler",
     "NoisePath",
+    "OneSourceBatchSampler",
     "PackageSearchDataModule",
     "PackageTextDataModule",
     "PastedDigits",

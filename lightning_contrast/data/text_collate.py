@@ -5,10 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.tokenizer import TextTokenizer
 from lightning_contrast.data.words import word_table
 
+SIDES = {"query": 0, "input": 0, "views": 0, "document": 1, "negative": 1}
+"""Texts of an item, and whose prompt is put before them: the query's or the document's."""
 Tokens = Callable[[Sequence[str]], Any]
 
 
@@ -19,32 +23,47 @@ class TextCollate:
         tokens: texts to what the encoder takes.
         query_prompt: put before every text of ``query``, ``input`` and ``views``.
         document_prompt: put before every text of ``document`` and ``negative``.
+        by_source: the two prompts of each data set of a mixture; for items that say their ``source``.
     """
 
-    def __init__(self, tokens: TextTokenizer | Tokens, query_prompt: str = "", document_prompt: str = "") -> None:
+    def __init__(
+        self,
+        tokens: TextTokenizer | Tokens,
+        query_prompt: str = "",
+        document_prompt: str = "",
+        by_source: Sequence[tuple[str, str]] = (),
+    ) -> None:
         self.tokens = tokens
-        self.prompts = {
-            "query": query_prompt, "input": query_prompt, "views": query_prompt, "document": document_prompt,
-            "negative": document_prompt,
-        }  # fmt: skip
+        self.prompts, self.by_source = (query_prompt, document_prompt), by_source
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Views of one width, so that they share a forward pass; negatives as N * H rows; numbers as tensors ``[N]``."""
+        """Views of one width, so that they share a forward pass; negatives as N * H rows; numbers as tensors ``[N]``.
+
+        Raises:
+            TextDataError: for items with different numbers of negatives.
+        """
+        widths = {len(item.get("negative", ())) for item in items}
+        if len(widths) > 1:
+            raise TextDataError(f"rows with {sorted(widths)} negatives cannot share a batch; give all rows as many.")
         out: dict[str, Any] = {}
         for name in items[0]:
             values = [item[name] for item in items]
-            if name == "views":
-                together = self.tokens(
-                    [self.prompts[name] + text for view in zip(*values, strict=True) for text in view]
-                )
-                out[name] = parts_of(together, len(values[0]))
-            elif name == "negative":
-                out[name] = self.tokens([self.prompts[name] + text for texts in values for text in texts])
-            elif name in self.prompts:
-                out[name] = self.tokens([self.prompts[name] + text for text in values])
+            if name in SIDES:
+                prompts = [self._prompts(item)[SIDES[name]] for item in items]
+                if name == "views":
+                    views = zip(*values, strict=True)
+                    together = [prompt + text for view in views for prompt, text in zip(prompts, view, strict=True)]
+                    out[name] = parts_of(self.tokens(together), len(values[0]))
+                else:
+                    texts = values if name == "negative" else [[text] for text in values]
+                    asked = [prompt + text for prompt, some in zip(prompts, texts, strict=True) for text in some]
+                    out[name] = self.tokens(asked)
             else:
                 out[name] = torch.tensor(values, dtype=torch.float32 if isinstance(values[0], float) else torch.int64)
         return out
+
+    def _prompts(self, item: Mapping[str, Any]) -> tuple[str, str]:
+        return self.by_source[item["source"]] if self.by_source and "source" in item else self.prompts
 
     def for_words(self) -> "TextCollate":
         """The same texts, without prompts, as numbers of whole words ``[N, L]``: what BM25 reads."""
@@ -61,3 +80,13 @@ def parts_of(tokens: Any, count: int) -> list[Any]:
         return list(tokens.chunk(count))
     chunks = {name: value.chunk(count) for name, value in tokens.items()}
     return [{name: value[part] for name, value in chunks.items()} for part in range(count)]
+
+
+def word_rows(loader: DataLoader[Any], name: str) -> tuple[Tensor, Tensor]:
+    """What BM25 reads of a loader's texts: word numbers ``[N, L]``, filled up with 0, and ``document_id`` ``[N]``."""
+    collate: Any = loader.collate_fn
+    if hasattr(collate, "for_words"):  # an encoder's pieces of words would do BM25 wrong
+        loader = DataLoader(loader.dataset, loader.batch_size, collate_fn=collate.for_words())
+    rows, ids = zip(*((batch[name], batch["document_id"]) for batch in loader), strict=True)
+    width = max(part.shape[1] for part in rows)
+    return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in rows]), torch.cat(ids)

@@ -13,7 +13,7 @@ from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
-from lightning_contrast.data.samplers import ShuffledBatchSampler
+from lightning_contrast.data.samplers import EpochBatchSampler, ShuffledBatchSampler
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_parts import in_parts
@@ -42,8 +42,9 @@ class TextDataModule(LightningDataModule):
         documents: texts by ``id``, to which ``document_id`` refers; all of them are searched.
         columns: our names to those of the source, such as ``{query: question}``.
         tokenizer: ``None`` learns 8192 words and pieces from the training texts; `HashedWords` is for `BagOfWords`.
-        query_prompt: put before queries, and before single texts.
-        document_prompt: put before documents.
+        query_prompt: put before queries, and before single texts; ``None`` is what the tokenizer's folder says, mostly
+            nothing.
+        document_prompt: put before documents; ``None`` likewise.
         view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout.
         both_views: whether both views are changed, or the second alone.
         unpaired: train on queries and documents as single texts, as if nobody knew which belong together.
@@ -70,8 +71,8 @@ class TextDataModule(LightningDataModule):
         documents: Any = None,
         columns: dict[str, str] | None = None,
         tokenizer: TextTokenizer | HashedWords | None = None,
-        query_prompt: str = "",
-        document_prompt: str = "",
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
         view: TextView | None = None,
         both_views: bool = True,
         unpaired: bool = False,
@@ -87,7 +88,11 @@ class TextDataModule(LightningDataModule):
         self.sources = {"train": train, "val": val, "test": test}
         self.queries, self.documents, self.columns = queries, documents, columns
         self.tokenizer = tokenizer if tokenizer is not None else TextTokenizer()
-        self.query_prompt, self.document_prompt = query_prompt, document_prompt
+        told = self.tokenizer.prompts if isinstance(self.tokenizer, TextTokenizer) else {}
+        self.query_prompt = told.get("query", "") if query_prompt is None else query_prompt
+        self.document_prompt = (
+            told.get("document", told.get("passage", "")) if document_prompt is None else document_prompt
+        )
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
         self.group_by_length = group_by_length
@@ -200,14 +205,16 @@ class TextDataModule(LightningDataModule):
         """Shuffled, resumable, sharded by rank."""
         if self.trainer is not None and getattr(self.trainer, "overfit_batches", False):
             return self._loader(self.train_set)  # the same batches every epoch
+        batches = self.train_batches()
+        return ResumableLoader(self.train_set, batches, num_workers=self.num_workers, collate_fn=self.collate)
+
+    def train_batches(self) -> EpochBatchSampler:
+        """Which rows make a batch of the training."""
         size = len(self.train_set)  # type: ignore[arg-type]
-        drop_last = self.drop_last and size >= self.batch_size
-        options: dict[str, Any] = {"drop_last": drop_last, "seed": self.seed}
+        options: dict[str, Any] = {"drop_last": self.drop_last and size >= self.batch_size, "seed": self.seed}
         if self.group_by_length:
-            sampler: ShuffledBatchSampler = LengthBatchSampler(self._lengths, self.batch_size, **options)
-        else:
-            sampler = ShuffledBatchSampler(size, self.batch_size, **options)
-        return ResumableLoader(self.train_set, sampler, num_workers=self.num_workers, collate_fn=self.collate)
+            return LengthBatchSampler(self._lengths, self.batch_size, **options)
+        return ShuffledBatchSampler(size, self.batch_size, **options)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split, in order."""

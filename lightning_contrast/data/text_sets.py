@@ -39,10 +39,11 @@ class Documents(Dataset[dict[str, Any]]):
 
     Args:
         texts: M of them, by number.
+        source: number of the data set that each is of, in a mixture.
     """
 
-    def __init__(self, texts: list[str]) -> None:
-        self.texts = texts
+    def __init__(self, texts: list[str], source: list[int] | None = None) -> None:
+        self.texts, self.source = texts, source
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -50,7 +51,8 @@ class Documents(Dataset[dict[str, Any]]):
     def __getitem__(self, position: int) -> dict[str, Any]:
         # a batch of the contract has two inputs
         text = self.texts[position]
-        return {"query": text, "document": text, "index": position, "document_id": position}
+        known = {} if self.source is None else {"source": self.source[position]}
+        return {"query": text, "document": text, "index": position, "document_id": position, **known}
 
 
 class PlainTexts(Dataset[dict[str, Any]]):

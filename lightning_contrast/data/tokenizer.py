@@ -68,6 +68,13 @@ class TextTokenizer:
         own = own if own < 10**6 else 128  # transformers says 1e30 for "no limit"
         return own if self.asked_length is None else self.asked_length
 
+    @property
+    def prompts(self) -> dict[str, str]:
+        """What a folder of sentence-transformers puts before texts, by name (``query``, ``document``); mostly nothing."""
+        path = Path(self.model or "") / "config_sentence_transformers.json"
+        told = json.loads(path.read_text(encoding="utf-8")).get("prompts") if self.model and path.is_file() else None
+        return {name: text or "" for name, text in (told or {}).items()}
+
     def learn(self, texts: Iterable[str]) -> None:
         """A vocabulary from texts, the same from the same texts; what is opened already stays."""
         if not self.ready:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_contrast.encoders.encoder import Encoder
+from lightning_contrast.encoders.lora import with_lora
 from lightning_contrast.functional.pooling import Pooling, pooled
 
 EXTRA = "TextEncoder needs the package transformers: pip install lightning-contrast[text]"
@@ -36,9 +37,11 @@ class TextEncoder(Encoder):
         pooling: ``mean``, ``cls`` (the first token) or ``last``; ``None`` is what the folder says, else ``mean``.
         normalize: whether rows get unit norm; ``None`` is what the folder says, else no (cosine does not need it).
         dropout: of every dropout layer, in [0, 1); ``None`` leaves the model's.
+        lora: train low-rank adapters alone, by ``peft``: settings of its ``LoraConfig``, such as ``{r: 8}``. Folders that are
+            exported have them merged.
 
     Raises:
-        ImportError: without ``transformers``.
+        ImportError: without ``transformers``; with `lora` without ``peft``.
         ValueError: for values out of range, both or a wrong `model` and `config`; in use for token numbers it does not have.
 
     Example:
@@ -55,6 +58,7 @@ class TextEncoder(Encoder):
         pooling: Pooling | None = None,
         normalize: bool | None = None,
         dropout: float | None = None,
+        lora: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if pooling not in (None, "mean", "cls", "last"):
@@ -68,6 +72,9 @@ class TextEncoder(Encoder):
         self.pooling: Pooling = pooling or told_pooling or "mean"
         self.normalize = bool(told_normalize if normalize is None else normalize)
         self.output_dim = int(self.transformer.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.adapted = lora is not None
+        if lora is not None:
+            with_lora(self.transformer, lora)
         if dropout is not None:
             layer: Any
             for layer in self.transformer.modules():

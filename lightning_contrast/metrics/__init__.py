@@ -12,6 +12,7 @@ from lightning_contrast.metrics.knn import KNNAccuracy
 from lightning_contrast.metrics.neighbours import Hubness, LinearCKA, MutualKNN
 from lightning_contrast.metrics.neuron_matching import UnitMatching
 from lightning_contrast.metrics.out_of_distribution import OutOfDistribution
+from lightning_contrast.metrics.pair_correlation import PairCorrelation
 from lightning_contrast.metrics.retrieval import EmbeddingRetrieval
 from lightning_contrast.metrics.ridge import FewLabelAccuracy, RidgeProbe
 from lightning_contrast.metrics.scores import ScoreHistogram
@@ -40,6 +41,7 @@ __all__ = [
     "ModalityGap",
     "MutualKNN",
     "OutOfDistribution",
+    "PairCorrelation",
     "RankMe",
     "RepresentationHarm",
     "RidgeProbe",

@@ -42,6 +42,7 @@ from lightning_contrast.objectives.mcl import MCL
 from lightning_contrast.objectives.moco_v3 import MoCoV3
 from lightning_contrast.objectives.msc import MSC
 from lightning_contrast.objectives.multi_similarity import MultiSimilarity
+from lightning_contrast.objectives.multiple_negatives import MultipleNegativesRanking
 from lightning_contrast.objectives.mv_cl import MVDHEL, MVInfoNCE
 from lightning_contrast.objectives.mw_loss import MWLoss
 from lightning_contrast.objectives.n_pairs import NPairs
@@ -129,6 +130,7 @@ __all__ = [
     "Matryoshka",
     "MoCoV3",
     "MultiSimilarity",
+    "MultipleNegativesRanking",
     "NPairs",
     "Objective",
     "PairDiscriminator",

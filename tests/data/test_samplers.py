@@ -9,6 +9,7 @@ from lightning_contrast.data import (
     DistinctBatchSampler,
     LengthBatchSampler,
     NeighbourBatchSampler,
+    OneSourceBatchSampler,
     PseudoLabelBatchSampler,
     samplers,
 )
@@ -37,6 +38,8 @@ ALL = {
     "pseudo-labels": lambda rows=4: mined(lambda: PseudoLabelBatchSampler(44, rows, 12)),
     "distinct": lambda rows=4: DistinctBatchSampler(torch.arange(44) // 3, rows),
     "length": lambda rows=4: LengthBatchSampler(torch.arange(44) * 7 % 11, rows, stretch=2),
+    "one source": lambda rows=4: OneSourceBatchSampler([0] * 24 + [1] * 12 + [3] * 12, rows),
+    "in turn": lambda rows=4: OneSourceBatchSampler([0] * 24 + [1] * 24, rows, "round_robin"),
     "binding": lambda rows=6: BindingBatchSampler(LABELS, rows),
 }
 

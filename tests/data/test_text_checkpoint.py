@@ -75,6 +75,21 @@ def test_evaluation_reads_with_the_trained_words(run, tmp_path, capsys):
     assert not any("quagga" in token for token in vocabulary)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pairs_with_scores_are_evaluated_by_spearman(run, tmp_path, capsys):
+    _, checkpoint = run
+    scored = [{**row, "score": number % 4 / 2} for number, row in enumerate(PAIRS)]
+    sources = [f"--data.{n}={write(tmp_path / f'{n}.jsonl', scored[:30])}" for n in ("train", "val", "test")]
+    capsys.readouterr()
+    assert main(["evaluate", "--ckpt_path", str(checkpoint), "--json", *sources]) == 0
+    rows = json.loads(capsys.readouterr().out)["results"]
+    assert -1 <= rows["this encoder"]["spearman"] <= 1
+    assert rows["this encoder"]["spearman"] != rows["untrained encoder"]["spearman"]
+    assert "spearman" not in rows.get("BM25", {})
+    assert main(["evaluate", "--ckpt_path", str(checkpoint), *sources]) == 0
+    assert "spearman" in capsys.readouterr().out
+
+
 def test_without_words_it_is_refused(run, tmp_path, capsys):
     _, checkpoint = run
     held = torch.load(checkpoint, weights_only=True)

@@ -175,6 +175,8 @@ def test_trained_and_opened_elsewhere(tmp_path):
             for found, wanted in differences(tmp_path / pooling, shipped, data, side):
                 torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
         again = TextEncoder(str(tmp_path / pooling))
+        opened = TextDataModule(train=PAIRS, tokenizer=TextTokenizer(model=str(tmp_path / pooling)), document_prompt="")
+        assert (opened.query_prompt, opened.document_prompt) == ("query: ", ""), "what is said here counts"
         assert (again.pooling, again.normalize) == (pooling, normalize)
     steps = json.loads((tmp_path / "cls" / "modules.json").read_text())
     assert [step["path"] for step in steps] == ["", "1_Pooling", "2_Normalize"]

@@ -5,6 +5,7 @@ from torchmetrics import retrieval as reference
 
 from lightning_contrast.functional import ranking
 from lightning_contrast.functional import retrieval as module
+from lightning_contrast.functional.rank_variance import mean_rank_variance, ranks_of_match
 from lightning_contrast.functional.retrieval import figures_of_ranked, relevant_counts, retrieval_figures
 
 torch.manual_seed(0)
@@ -105,3 +106,24 @@ def test_bad_input():
         retrieval_figures(QUERY, CORPUS, CORPUS_GROUP, CORPUS_GROUP)
     with pytest.raises(ValueError, match="hits holds 2 ranks, but a query has 3"):
         ranking.r_precision(torch.ones(1, 2), torch.tensor([3]))
+
+
+def test_rank_of_the_match_and_its_variance_over_languages():
+    generator = torch.Generator().manual_seed(0)
+    corpus, query = torch.randn(9, 4, generator=generator), torch.randn(27, 4, generator=generator)
+    corpus[5] = corpus[2]  # a tie: the earlier row is before
+    match = torch.arange(27) % 9
+    found = ranks_of_match(query, corpus, match)
+    for q in range(27):
+        scores = [float(torch.cosine_similarity(query[q], corpus[row], dim=0)) for row in range(9)]
+        scores[5] = scores[2]
+        order = sorted(range(9), key=lambda row: (-scores[row], row))
+        assert int(found[q]) == 1 + order.index(int(match[q]))
+    table = found.view(3, 9).T
+    by_hand = sum((r - sum(row) / 3) ** 2 for row in table.tolist() for r in row) / 27
+    assert float(mean_rank_variance(table)) == pytest.approx(by_hand)
+    assert float(mean_rank_variance(torch.tensor([[1, 3, 2]]))) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="one column a language"):
+        mean_rank_variance(found)
+    with pytest.raises(ValueError, match="the corpus has 9"):
+        ranks_of_match(query, corpus, match + 1)

@@ -232,6 +232,26 @@ CASES = {
 }
 
 
+def ranks_of(values):
+    """Ranks from the definition; equal values share the mean of theirs."""
+    return ((values[:, None] > values).sum(1) + (values[:, None] >= values).sum(1)).float()
+
+
+def flat_scores():
+    metric = metrics.PairCorrelation()
+    metric.update(X, Y, torch.ones(len(X)))
+    return metric
+
+
+GRADES = torch.arange(len(X)).float() * 7 % 5
+CASES["pair_correlation"] = (
+    metrics.PairCorrelation,
+    (X, Y, GRADES),
+    None,
+    lambda: torch.corrcoef(torch.stack([ranks_of(torch.cosine_similarity(X, Y)), ranks_of(GRADES)]))[0, 1],
+)
+
+
 def fill(name, rows):
     make, update, bank, _ = CASES[name]
     metric = make()
@@ -326,6 +346,12 @@ def test_a_bank_update_is_seen_after_compute():
         (lambda: metrics.Uniformity().compute(), "has seen no embeddings"),
         (lambda: metrics.RepresentationHarm(4, 1), "groups must be at least 2; got 1"),
         (lambda: metrics.AllocationHarm(2).update(*[LABELS] * 5), "must lie below it; got 3"),
+        (lambda: metrics.PairCorrelation().update(X, Y[:3], GRADES), "pairs need equal shapes"),
+        (
+            lambda: metrics.PairCorrelation().update(X * torch.nan, Y, GRADES),
+            f"{len(X)} of {len(X)} pairs have embeddings",
+        ),
+        (lambda: flat_scores().compute(), "scores are all equal have no order"),
         (lambda: metrics.UnitMatching(0, 2), "at least 1; got 0 and 2"),
         (lambda: metrics.UnitMatching(D, D).update(X, Y[:3]), "have 60 and 3 rows"),
         (lambda: metrics.DenseAlignment().update(X, Y), r"feature maps must be \[N, C, H, W\]"),

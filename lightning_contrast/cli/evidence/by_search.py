@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
+from lightning_contrast.data.text_collate import word_rows
 from lightning_contrast.functional.bm25 import bm25_topk
 from lightning_contrast.functional.retrieval import figures_of_ranked, retrieval_figures
 
@@ -46,12 +46,8 @@ def search(corpus: Any, embed: Callable[[Tensor], Tensor] | None) -> Callable[..
 
 def read(loader: Any, name: str, embed: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
     """Embeddings ``[N, D]`` (without an encoder: token numbers ``[N, L]``) and ``document_id`` ``[N]``."""
-    rows, ids = [], []
-    if embed is None and hasattr(loader.collate_fn, "for_words"):  # an encoder's pieces of words would do BM25 wrong
-        loader = DataLoader(loader.dataset, loader.batch_size, collate_fn=loader.collate_fn.for_words())
+    if embed is None:
+        return word_rows(loader, name)
     with torch.inference_mode():
-        for batch in loader:
-            rows.append(batch[name] if embed is None else embed(batch[name]).float())
-            ids.append(batch["document_id"])
-    width = max(part.shape[1] for part in rows)
-    return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in rows]), torch.cat(ids)
+        rows, ids = zip(*((embed(batch[name]).float(), batch["document_id"]) for batch in loader), strict=True)
+    return torch.cat(rows), torch.cat(ids)

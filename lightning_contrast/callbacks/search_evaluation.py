@@ -1,0 +1,120 @@
+"""Search among all documents at every validation, beside BM25 and the encoder as it was before training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_contrast.callbacks.callback import ContrastCallback
+from lightning_contrast.callbacks.embedding import embedded
+from lightning_contrast.data.text_collate import word_rows
+from lightning_contrast.encoders import Teacher
+from lightning_contrast.functional.bm25 import bm25_topk
+from lightning_contrast.functional.retrieval import figures_of_ranked, parse_figure, retrieval_figures
+
+DEPTH = 10
+
+
+class SearchEvaluation(ContrastCallback):
+    """Every validation query searches all documents; logs ``val/ndcg@10`` and whatever else is asked for.
+
+    Beside each figure stand two that say what it is worth: ``val/ndcg@10_untrained``, of the encoder before the first step
+    (a pretrained one as it came), and ``val/ndcg@10_bm25``, of a search by words. Both are found once. Needs a DataModule
+    with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). Queries and documents are encoded by all
+    processes together, with the weights of now, in evaluation mode; similarity is the cosine. Not in the sanity check.
+
+    Args:
+        figures: names such as ``ndcg@10``, ``mrr@10``, ``recall@10``, ``map@100``.
+        bm25: whether words are searched too; texts and word numbers can be, and the extra ``bm25`` must be there.
+        every_n_epochs: at the validations of every n-th epoch.
+
+    Raises:
+        ValueError: for names that there are not, and numbers out of range; before training for data without documents.
+    """
+
+    def __init__(
+        self, figures: Sequence[str] = ("ndcg@10", "mrr@10", "recall@10"), bm25: bool = True, every_n_epochs: int = 1
+    ) -> None:
+        for name in figures:
+            parse_figure(name)
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs={every_n_epochs}: must be at least 1.")
+        self.figures, self.bm25, self.every_n_epochs = tuple(figures), bm25, every_n_epochs
+        self.beside: dict[str, float] = {}
+        """What the figures are compared with, by the name under which it is logged."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Says when there is nothing to search."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            self._documents(trainer)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Scores what the training is compared with; a resumed run has it from its checkpoint."""
+        if self.beside:
+            return
+        self.beside = {f"val/{name}_untrained": value for name, value in self._scores(trainer, pl_module).items()}
+        if self.bm25:
+            try:
+                found = self._by_words(trainer)
+            except ImportError as error:
+                rank_zero_warn(f"SearchEvaluation leaves BM25 out: {error}")
+            else:
+                self.beside |= {f"val/{name}_bm25": value for name, value in found.items()}
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Scores the encoder of now."""
+        fits = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if not fits or (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        now = {f"val/{name}": value for name, value in self._scores(trainer, pl_module).items()}
+        for name, value in {**now, **self.beside}.items():
+            pl_module.log(name, value, prog_bar=name == f"val/{self.figures[0]}", rank_zero_only=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was found before the first step."""
+        return {"beside": self.beside}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes it back."""
+        self.beside = dict(state_dict["beside"])
+
+    # Scoring ------------------------------------------------------------------------------------------------------
+
+    def _documents(self, trainer: Any) -> DataLoader[Any]:
+        data = getattr(trainer, "datamodule", None)
+        if not hasattr(data, "corpus_dataloader") or not hasattr(data, "val_dataloader"):
+            raise ValueError(
+                f"SearchEvaluation searches documents, but {type(data).__name__ if data else 'the training'} has none: use a "
+                "DataModule with corpus_dataloader() and val_dataloader(), such as TextDataModule on pairs, or remove the "
+                "callback."
+            )
+        return data.corpus_dataloader()
+
+    def _scores(self, trainer: Any, pl_module: Any) -> dict[str, float]:
+        # what is shipped: features of one encoder; of two towers embeddings, as only there they are comparable
+        towers = pl_module.key_encoder is not None and not isinstance(pl_module.key_encoder, Teacher)
+
+        def documents(batch: Any) -> dict[str, Tensor]:
+            encode = pl_module.project_keys if towers else pl_module.embed
+            return {"z": encode(batch["document"]).float(), "id": batch["document_id"]}
+
+        def queries(batch: Any) -> dict[str, Tensor]:
+            encode = pl_module.project if towers else pl_module.embed
+            return {"z": encode(batch["query"]).float(), "id": batch["document_id"]}
+
+        corpus = embedded(trainer, pl_module, self._documents(trainer), documents)
+        asked = embedded(trainer, pl_module, trainer.datamodule.val_dataloader(), queries)
+        found = retrieval_figures(asked["z"], corpus["z"], asked["id"], corpus["id"], self.figures)
+        return {name: float(value) for name, value in found.items()}
+
+    def _by_words(self, trainer: Any) -> dict[str, float]:
+        corpus, ids = word_rows(self._documents(trainer), "document")
+        asked, wanted = word_rows(trainer.datamodule.val_dataloader(), "query")
+        ranked = bm25_topk(
+            asked, corpus, max(DEPTH, *(parse_figure(name)[1] or DEPTH for name in self.figures))
+        ).indices
+        return {k: float(v) for k, v in figures_of_ranked(ranked, wanted, ids, self.figures).items()}
