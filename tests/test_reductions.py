@@ -116,7 +116,7 @@ from lightning_contrast.regularisers import (
     RotationPretext,
     TransportMatching,
 )
-from lightning_contrast.similarities import LipschitzBilinear
+from lightning_contrast.similarities import LipschitzBilinear, MaxSim
 from lightning_contrast.targets import SameLabel, VectorScore
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 from lightning_contrast.transforms import NonNegative
@@ -779,6 +779,14 @@ TABLE = [
         "negatives of other sets only",
         lambda z: InfoNCE(TAU)(after(FalseNegativeFilter(same_label=True), pairs(z, label=LABEL))),
         other_labels,
+    ),
+    R(
+        "clrcmd",
+        "one token per sentence",
+        lambda z: InfoNCE(TAU, MaxSim())(
+            Contrast.from_pairs((z[0][:, None], torch.ones(N, 1)), (z[1][:, None], torch.ones(N, 1)))
+        ),
+        infonce,
     ),
     R(
         "gist",

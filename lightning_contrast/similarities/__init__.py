@@ -8,6 +8,7 @@ from lightning_contrast.similarities.distance import NegativeDistance, NegativeS
 from lightning_contrast.similarities.gated import GatedCosine
 from lightning_contrast.similarities.interaction import Interaction
 from lightning_contrast.similarities.lipschitz import LipschitzBilinear
+from lightning_contrast.similarities.max_sim import MaxSim
 from lightning_contrast.similarities.power_distance import PowerDistance
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "GatedCosine",
     "Interaction",
     "LipschitzBilinear",
+    "MaxSim",
     "NegativeDistance",
     "NegativeSquaredDistance",
     "PowerDistance",
