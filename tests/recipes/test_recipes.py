@@ -123,7 +123,8 @@ def test_two_steps(slug, tmp_path):
     cli.trainer.fit(cli.model, cli.datamodule)
     assert cli.trainer.global_step == 2
     batches = cli.trainer.train_dataloader
-    data = (cli.datamodule, getattr(cli.datamodule, "augmentation", None), batches.batch_sampler, batches.dataset)
+    views = (getattr(cli.datamodule, name, None) for name in ("augmentation", "view"))
+    data = (cli.datamodule, *views, batches.batch_sampler, batches.dataset)
     parts = (*cli.model.modules(), *cli.trainer.callbacks, *data)
     used = {type(part).__name__ for part in parts}
     assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"

@@ -8,6 +8,11 @@ from lightning_contrast.cli.evidence.job import FEWER, on_shared_data, part_name
 from lightning_contrast.cli.evidence.study import read_study, studies
 from lightning_contrast.cli.recipes import methods
 
+ON_TEXTS = (
+    "MixedTextDataModule", "PackageSearchDataModule", "PackageTextDataModule", "PythonCodeDataModule", "TextDataModule",
+    "VerseDataModule", "WordNetDataModule",
+)  # fmt: skip
+
 
 @cache
 def elsewhere() -> dict[str, str]:
@@ -34,4 +39,6 @@ def _reason(slug: str) -> str:
     data = read_arguments([f"--config={slug}"]).config["data"]
     parts = sorted(FEWER & data.get("init_args", {}).keys()) if isinstance(data, dict) else []
     part = f", a part of it (`{'`, `'.join(parts)}`)" if parts else ""
+    if part_name(data) in ON_TEXTS:
+        return f"it trains on texts (`{part_name(data)}`), for which there is no table yet"
     return f"in no study; it trains on `{part_name(data)}`{part}, where no other method here does: nothing to compare"
