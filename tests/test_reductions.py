@@ -142,6 +142,10 @@ def square(a: Tensor, b: Tensor) -> Tensor:
     return (a[:, None] - b).square().sum(-1)
 
 
+def own_cosine(z: Tensor) -> Tensor:
+    return F.cosine_similarity(z[0], z[1]).detach()
+
+
 def off(n: int) -> Tensor:
     return ~torch.eye(n, dtype=torch.bool)
 
@@ -1004,6 +1008,9 @@ TABLE = [
     R("moco-v2", "m = 0", lambda z: followed(z, 0.0), 0.0, "value"),
     R("dcl", "positive kept in the denominator", kept_positive, lambda z: 2 * nt_xent(z)),
     R("moco-v2", "queue empty", lambda z: InfoNCE(TAU)(pairs(z, in_batch=False)), 0.0),
+    R("contriever", "queue empty", lambda z: InfoNCE(0.05)(pairs(z, in_batch=False)), 0.0),
+    R("contriever", "m = 0", lambda z: followed(z, 0.0), 0.0, "value"),
+    R("claif", "cosines are the scores", lambda z: ScoreRegression()(pairs(z, score=own_cosine(z))), 0.0),
     R("beclr", "before the start epoch: simsiam plus uniformity", beclr, simsiam_with_uniformity),
     R(
         "beclr",

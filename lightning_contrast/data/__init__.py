@@ -37,7 +37,14 @@ from lightning_contrast.data.tensor_images import TensorImages
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_datamodule import TextDataModule
 from lightning_contrast.data.text_files import TextDataError
-from lightning_contrast.data.text_views import TextView, WordCropping, WordDeletion, WordReordering, WordRepetition
+from lightning_contrast.data.text_views import (
+    TextView,
+    TextViewsInTurn,
+    WordCropping,
+    WordDeletion,
+    WordReordering,
+    WordRepetition,
+)
 from lightning_contrast.data.token_pairs import TokenPairs
 from lightning_contrast.data.tokenizer import TextTokenizer
 from lightning_contrast.data.verses import VerseDataModule
@@ -84,6 +91,7 @@ __all__ = [
     "TextDataModule",
     "TextTokenizer",
     "TextView",
+    "TextViewsInTurn",
     "TokenPairs",
     "VerseDataModule",
     "Visits",

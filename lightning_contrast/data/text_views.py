@@ -1,6 +1,7 @@
 """Views of a text by changing its words. They draw from Python's generator, which the loader seeds for each sample."""
 
 import random
+from collections.abc import Sequence
 
 
 class TextView:
@@ -107,3 +108,25 @@ class WordCropping(TextView):
         length = max(1, round(random.uniform(self.shortest, self.longest) * len(words)))
         start = random.randint(0, len(words) - length)
         return words[start : start + length]
+
+
+class TextViewsInTurn(TextView):
+    """Several changes one after the other, such as a crop of which words are left out.
+
+    Args:
+        views: the changes, the first one first.
+
+    Raises:
+        ValueError: if there is none.
+    """
+
+    def __init__(self, views: Sequence[TextView]) -> None:
+        if not views:
+            raise ValueError(f"views={list(views)}: give at least one, such as [WordCropping(), WordDeletion()].")
+        self.views = list(views)
+
+    def change(self, words: list[str]) -> list[str]:
+        """What the last one leaves, at least one word."""
+        for view in self.views:
+            words = view.change(words)
+        return words

@@ -6,7 +6,14 @@ import random
 
 import pytest
 
-from lightning_contrast.data import TextDataError, WordCropping, WordDeletion, WordReordering, WordRepetition
+from lightning_contrast.data import (
+    TextDataError,
+    TextViewsInTurn,
+    WordCropping,
+    WordDeletion,
+    WordReordering,
+    WordRepetition,
+)
 from lightning_contrast.data.text_files import records
 from lightning_contrast.data.text_rows import read_rows, read_texts
 from lightning_contrast.data.text_sets import Numbers, groups_of
@@ -192,6 +199,12 @@ class TestViews:
             assert words == self.WORDS[start : start + len(words)]
         assert {len(words) for words in found} == set(range(2, 11))
 
+    def test_in_turn_is_one_after_the_other(self):
+        both = self.drawn(TextViewsInTurn([WordCropping(0.5, 0.5), WordDeletion(0.1)]), 2000)
+        assert sum(map(len, both)) / 2000 == pytest.approx(9, abs=0.1)  # ten words, a tenth of them left out
+        assert all(self.WORDS.index(words[-1]) - self.WORDS.index(words[0]) < 10 for words in both)
+        assert self.drawn(TextViewsInTurn([WordCropping()]), 5) == self.drawn(WordCropping(), 5)
+
     @pytest.mark.parametrize("view", [WordDeletion(0.9), WordReordering(), WordRepetition(), WordCropping()])
     def test_short_texts_stay_texts(self, view):
         assert view("one") in ("one", "one one")
@@ -204,8 +217,9 @@ class TestViews:
             lambda: WordRepetition(-0.1),
             lambda: WordCropping(0.0),
             lambda: WordCropping(0.5, 0.4),
+            lambda: TextViewsInTurn([]),
         ],
     )
     def test_out_of_range(self, make):
-        with pytest.raises(ValueError, match=r"must lie|need 0"):
+        with pytest.raises(ValueError, match=r"must lie|need 0|at least one"):
             make()
