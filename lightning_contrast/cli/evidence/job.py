@@ -64,7 +64,13 @@ class Job:
             own = read_arguments([f"--config={self.slug}"]).config
             model = parts_of(own)
             around = model["encoder"].get("init_args", {})  # an encoder may stand around another
-            (around if "encoder" in around else model)["encoder"] = shared["model"]["encoder"]
+            if "encoder" in around:  # which gives the one inside its pictures, perhaps with more channels
+                asked = around["encoder"].get("init_args", {})
+                kept = {"channels": asked["channels"]} if "channels" in asked else {}
+                inside = shared["model"]["encoder"]
+                around["encoder"] = {**inside, "init_args": {**inside.get("init_args", {}), **kept}}
+            else:
+                model["encoder"] = shared["model"]["encoder"]
         trainer = own.setdefault("trainer", {})
         trainer["callbacks"] = [c for c in trainer.get("callbacks") or [] if part_name(c) not in _MONITORS]
         return own
