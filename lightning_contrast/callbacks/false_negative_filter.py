@@ -10,6 +10,7 @@ from torch import Tensor
 from lightning_contrast.callbacks.by_index import TableLike, VectorsByIndex
 from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, refuse_twins
 from lightning_contrast.callbacks.sample import some_anchors
+from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.contrast import Contrast, Pair, Scores, pair_function
 from lightning_contrast.functional.false_negatives import (
     absolute_limit,
@@ -49,6 +50,7 @@ class FalseNegativeFilter(ContrastCallback):
         teacher: similarities are the cosines of these vectors ``[N, D]``, by the samples' ``index``: a tensor or a file
             (see :func:`~lightning_contrast.callbacks.by_index.table_by_index`). Pairs it does not know stay.
         teacher_key: the same from the payload: ``[N, D]`` with anchors and candidates, of whoever attached it before.
+            While a ``TeacherEmbedding`` of that name has nothing to teach yet, nobody is excluded.
         order: the names of all rules given, in the order in which they apply.
 
     Raises:
@@ -81,6 +83,7 @@ class FalseNegativeFilter(ContrastCallback):
         if teacher is not None and teacher_key is not None:
             raise ValueError(f"teacher_key={teacher_key!r} beside teacher=...: give one of the two.")
         self.blocks, self.name = None if blocks is None else tuple(blocks), name
+        self.teacher_key = teacher_key
         self.similarity: Rule = _own
         if teacher is not None:
             self.similarity = VectorsByIndex(teacher, f"FalseNegativeFilter(name={name!r}, teacher=...)")
@@ -136,6 +139,8 @@ class FalseNegativeFilter(ContrastCallback):
 
     def on_contrast(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast) -> Contrast:
         """Adds the rules."""
+        if self._waits(trainer):
+            return contrast
         # A rule may speak of a block that is not there yet (a queue before its first entries).
         on = (
             None if self.blocks is None else tuple(n for n in self.blocks if n in {b.name for b in contrast.candidates})
@@ -143,6 +148,10 @@ class FalseNegativeFilter(ContrastCallback):
         for rule in self.rules.values() if on is None or on else ():
             contrast = contrast.exclude(rule, on=on)
         return contrast
+
+    def _waits(self, trainer: Any) -> bool:
+        teachers = (c for c in trainer.callbacks if isinstance(c, TeacherEmbedding) and c.name == self.teacher_key)
+        return any(not c.attaches for c in teachers)
 
     def on_contrast_end(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast, loss: Tensor) -> None:
         """Logs what the rules removed."""

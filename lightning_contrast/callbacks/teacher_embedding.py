@@ -32,6 +32,11 @@ class TeacherEmbedding(ContrastCallback):
         self.teacher, self.name = teacher, name
         self._vectors: Tensor | None = None
 
+    @property
+    def attaches(self) -> bool:
+        """Whether this batch's samples have the teacher's vectors."""
+        return self._vectors is not None
+
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Makes the teacher part of the module."""
         super().setup(trainer, pl_module, stage)

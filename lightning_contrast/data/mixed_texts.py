@@ -42,6 +42,8 @@ class MixedTextDataModule(TextDataModule):
             raise ValueError("parts={}: give the data sets that are mixed, by name.")
         if mix not in ("shuffled", "proportional", "round_robin"):
             raise ValueError(f"mix={mix!r}: must be shuffled, proportional or round_robin.")
+        if self.sampler is not None:
+            raise ValueError("sampler=...: the batches of a mixture follow `mix`; leave one of the two out.")
         if self.unpaired:
             raise ValueError("unpaired=True: a mixture is trained as its parts are.")
         self.parts, self.mix = parts, mix

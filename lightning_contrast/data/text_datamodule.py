@@ -13,7 +13,7 @@ from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
-from lightning_contrast.data.samplers import EpochBatchSampler, ShuffledBatchSampler
+from lightning_contrast.data.samplers import BatchSamplerCallable, EpochBatchSampler, ShuffledBatchSampler
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_parts import in_parts
@@ -53,6 +53,8 @@ class TextDataModule(LightningDataModule):
         drop_last: whether training leaves out a last short batch.
         group_by_length: train on batches of texts of similar length, so that little is padded
             (:class:`~lightning_contrast.data.LengthBatchSampler`).
+        n_views: of a single text, the first one unchanged without `both_views`; >= 2.
+        sampler: which batches an epoch has, a batch sampler's class; None shuffles.
         seed: of order and views.
 
     Raises:
@@ -81,10 +83,16 @@ class TextDataModule(LightningDataModule):
         drop_last: bool = True,
         seed: int = 0,
         group_by_length: bool = False,
+        n_views: int = 2,
+        sampler: BatchSamplerCallable | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
             raise ValueError(f"batch_size={batch_size}, num_workers={num_workers}: need at least 1 and 0.")
+        if n_views < 2:
+            raise ValueError(f"n_views={n_views}: must be at least 2; the views of a text are its positives.")
+        if sampler is not None and group_by_length:
+            raise ValueError("group_by_length=True beside a sampler, which says what a batch is: give one of the two.")
         self.sources = {"train": train, "val": val, "test": test}
         self.queries, self.documents, self.columns = queries, documents, columns
         self.tokenizer = tokenizer if tokenizer is not None else TextTokenizer()
@@ -95,12 +103,12 @@ class TextDataModule(LightningDataModule):
         )
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
-        self.group_by_length = group_by_length
+        self.group_by_length, self.n_views, self.sampler = group_by_length, n_views, sampler
         self.source = "not looked for yet"
         data_sets = [name for name, value in self.sources.items() if not isinstance(value, (str, type(None)))]
         held = [name for name in ("queries", "documents") if not isinstance(getattr(self, name), (str, type(None)))]
         # no objects: checkpoints must open with weights_only=True
-        self.save_hyperparameters(logger=False, ignore=[*data_sets, *held, "tokenizer", "view", "parts"])
+        self.save_hyperparameters(logger=False, ignore=[*data_sets, *held, "tokenizer", "view", "parts", "sampler"])
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -147,7 +155,7 @@ class TextDataModule(LightningDataModule):
         texts = rows["train"]
         if self.unpaired and not self._single:
             texts = TextRows(query=list(dict.fromkeys([*texts.query, *texts.document])))
-        changed = [self.view if self.both_views else None, self.view]
+        changed = [self.view if self.both_views else None, *[self.view] * (self.n_views - 1)]
         held = [texts.query, texts.document] if texts.document else [texts.query]
         self._lengths = [sum(map(len, row)) for row in zip(*held, strict=True)]
         single = ContrastiveDataset(PlainTexts(texts), views=changed, seed=self.seed)  # type: ignore[arg-type]
@@ -212,6 +220,10 @@ class TextDataModule(LightningDataModule):
     def train_batches(self) -> EpochBatchSampler:
         """Which rows make a batch of the training."""
         size = len(self.train_set)  # type: ignore[arg-type]
+        if self.sampler is not None:
+            batches = self.sampler(self.train_set, self.batch_size)
+            batches.seed += self.seed
+            return batches
         options: dict[str, Any] = {"drop_last": self.drop_last and size >= self.batch_size, "seed": self.seed}
         if self.group_by_length:
             return LengthBatchSampler(self._lengths, self.batch_size, **options)

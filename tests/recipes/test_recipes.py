@@ -89,7 +89,7 @@ def test_head(method):
         assert found, f"no test names {name}"
 
 
-KEPT = ("sampler", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer")
+KEPT = ("sampler", "n_views", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer")
 """Settings of the data without which a recipe is another."""
 
 
