@@ -26,7 +26,14 @@ from lightning_contrast.callbacks import (
 )
 from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.contrast import Candidates, Contrast, Cosine, Dot, Scores, ready
-from lightning_contrast.data import ImageAugmentation, InflatedImages, MultiCrop, NoisePath, TensorImages
+from lightning_contrast.data import (
+    CommunityBatchSampler,
+    ImageAugmentation,
+    InflatedImages,
+    MultiCrop,
+    NoisePath,
+    TensorImages,
+)
 from lightning_contrast.data.distinct_batches import dealt
 from lightning_contrast.encoders import DomainExperts, LatentAttention, MaskedPatches, Momentum, TextEncoder
 from lightning_contrast.functional.augmented_distance import augmented_distance
@@ -117,9 +124,9 @@ from lightning_contrast.regularisers import (
     TransportMatching,
 )
 from lightning_contrast.similarities import LipschitzBilinear, MaxSim
-from lightning_contrast.targets import SameLabel, VectorScore
+from lightning_contrast.targets import LabelSimilarity, SameLabel, TreeOverlap, VectorScore
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
-from lightning_contrast.transforms import NonNegative
+from lightning_contrast.transforms import Composition, GroupWhitening, NonNegative
 
 N, D = 6, 4
 TAU = 0.3
@@ -695,6 +702,38 @@ def centred_at_zero(tau: float) -> MSC:
 
 def infonce_with(z: Tensor, block: Candidates) -> Tensor:
     return InfoNCE(TAU)(pairs(z).append(block))
+
+
+def labelled(z: Tensor, target: Any, label: Any = None) -> Tensor:
+    """The divergence from a target by labels, all views being anchors."""
+    return ICon(TAU, target=target)(views(z, label=LABEL if label is None else label))
+
+
+def towards_everybody(z: Tensor) -> Tensor:
+    """Cross-entropy with a uniform target over all other rows, less its entropy."""
+    s = (unit(z[:2]).flatten(0, 1) @ unit(z[:2]).flatten(0, 1).mT / TAU).masked_fill(~off(2 * N), -torch.inf)
+    return -s.log_softmax(1).masked_fill(~off(2 * N), 0.0).sum() / (2 * N) / (2 * N - 1) - math.log(2 * N - 1)
+
+
+def whitened_by_hand(z: Tensor) -> Tensor:
+    """NT-Xent after full ZCA of each view."""
+    out = []
+    for view in z[:2]:
+        c = view - view.mean(0)
+        u, s, _ = torch.linalg.svd(c.mT @ c / N)
+        out.append(c @ (u / s.sqrt()) @ u.mT)
+    return nt_xent(torch.stack(out))
+
+
+def communities_of_one(z: Tensor) -> Tensor:
+    """How often the next sample is in one's batch of 6 out of 60, over 100 epochs."""
+    sampler = CommunityBatchSampler(60, 6, community=1, skip=0, window=2)
+    batch, found = torch.empty(60, dtype=torch.long), []
+    table = torch.arange(60)
+    for epoch in range(100):
+        batch[sampler.mined_order(table, 6, epoch)] = torch.arange(60) // 6
+        found.append((batch == batch.roll(1)).double().mean())
+    return torch.stack(found).mean()
 
 
 def text_model(kind: Any, **arguments: Any) -> Any:
@@ -1378,6 +1417,49 @@ TABLE = [
         lambda z: vae()(pairs(torch.stack([z[0], z[1].sigmoid().detach()]), label=LABEL)),
         contrastive_analysis,
     ),
+    R(
+        "dialog2flow",
+        "t' -> 0, distinct labels",
+        lambda z: ICon(TAU, target=LabelSimilarity(vectors=torch.eye(N), temperature=1e-3))(
+            pairs(z, label=torch.arange(N))
+        ),
+        infonce,
+    ),
+    R(
+        "dialog2flow",
+        "t' -> 0, repeated labels",
+        lambda z: labelled(z, LabelSimilarity(vectors=torch.eye(3), temperature=1e-3)),
+        i_con_supcon,
+    ),
+    R(
+        "dialog2flow",
+        "t' -> inf",
+        lambda z: labelled(z, LabelSimilarity(vectors=torch.eye(3), temperature=1e9)),
+        towards_everybody,
+        "->",
+    ),
+    R("space-2", "binary f", lambda z: labelled(z, TreeOverlap([["a"], ["b"], ["c"]])), i_con_supcon),
+    R("space-2", "identity f (own twin)", lambda z: labelled(z, TreeOverlap([["a"]]), -torch.ones(N).long()), nt_xent),
+    R(
+        "supcl-seq",
+        "two views, unique labels",
+        lambda z: SupCon(TAU)(views(z, label=torch.arange(N))),
+        nt_xent,
+    ),
+    R(
+        "whitenedcse",
+        "G = 1, no shuffle",
+        lambda z: nt_xent(GroupWhitening(1, shuffle=False, eps=1e-14)(z[:2])),
+        whitened_by_hand,
+    ),
+    R(
+        "whitenedcse",
+        "G = d",
+        lambda z: nt_xent(GroupWhitening(D, shuffle=False, eps=1e-14)(z[:2])),
+        lambda z: nt_xent((z[:2] - z[:2].mean(1, keepdim=True)) / z[:2].std(1, correction=0, keepdim=True)),
+    ),
+    R("compcse", "both parts = the whole", lambda z: nt_xent(Composition()(z[[0, 1, 1]])), nt_xent),
+    R("b3", "K = 1", communities_of_one, 5 / 59, "about"),
     R("macl", "alpha = 0, no reweighting", lambda z: MACL(TAU, 0.0, reweight=False)(views(z)), nt_xent),
     R(
         "macl",

@@ -36,6 +36,7 @@ from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import TensorImages
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_datamodule import TextDataModule
+from lightning_contrast.data.text_edits import SpanDeletion, SynonymSubstitution, WordHalf
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_views import (
     TextView,
@@ -85,6 +86,8 @@ __all__ = [
     "PythonCodeDataModule",
     "ResumableLoader",
     "ShuffledBatchSampler",
+    "SpanDeletion",
+    "SynonymSubstitution",
     "TensorImages",
     "TextCollate",
     "TextDataError",
@@ -97,6 +100,7 @@ __all__ = [
     "Visits",
     "WordCropping",
     "WordDeletion",
+    "WordHalf",
     "WordNetDataModule",
     "WordReordering",
     "WordRepetition",

@@ -45,7 +45,8 @@ class TextDataModule(LightningDataModule):
         query_prompt: put before queries, and before single texts; ``None`` is what the tokenizer's folder says, mostly
             nothing.
         document_prompt: put before documents; ``None`` likewise.
-        view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout.
+        view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout. A
+            list has one for each view, ``None`` in it being the text itself; `n_views` and `both_views` do not count then.
         both_views: whether both views are changed, or the second alone.
         unpaired: train on queries and documents as single texts, as if nobody knew which belong together.
         batch_size: rows per process.
@@ -75,7 +76,7 @@ class TextDataModule(LightningDataModule):
         tokenizer: TextTokenizer | HashedWords | None = None,
         query_prompt: str | None = None,
         document_prompt: str | None = None,
-        view: TextView | None = None,
+        view: TextView | list[TextView | None] | None = None,
         both_views: bool = True,
         unpaired: bool = False,
         batch_size: int = 64,
@@ -91,6 +92,8 @@ class TextDataModule(LightningDataModule):
             raise ValueError(f"batch_size={batch_size}, num_workers={num_workers}: need at least 1 and 0.")
         if n_views < 2:
             raise ValueError(f"n_views={n_views}: must be at least 2; the views of a text are its positives.")
+        if isinstance(view, list) and len(view) < 2:
+            raise ValueError(f"view={view}: a list must have at least 2, one for each view.")
         if sampler is not None and group_by_length:
             raise ValueError("group_by_length=True beside a sampler, which says what a batch is: give one of the two.")
         self.sources = {"train": train, "val": val, "test": test}
@@ -155,7 +158,8 @@ class TextDataModule(LightningDataModule):
         texts = rows["train"]
         if self.unpaired and not self._single:
             texts = TextRows(query=list(dict.fromkeys([*texts.query, *texts.document])))
-        changed = [self.view if self.both_views else None, *[self.view] * (self.n_views - 1)]
+        repeated = [self.view if self.both_views else None, *[self.view] * (self.n_views - 1)]
+        changed = self.view if isinstance(self.view, list) else repeated
         held = [texts.query, texts.document] if texts.document else [texts.query]
         self._lengths = [sum(map(len, row)) for row in zip(*held, strict=True)]
         single = ContrastiveDataset(PlainTexts(texts), views=changed, seed=self.seed)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from lightning_contrast.encoders.bag_of_words import BagOfWords
 from lightning_contrast.encoders.domain_experts import DomainExperts
+from lightning_contrast.encoders.dropout_rates import DropoutRates
 from lightning_contrast.encoders.encoder import Encoder, EncoderLike, ModuleEncoder
 from lightning_contrast.encoders.frozen import Frozen
 from lightning_contrast.encoders.latent_attention import LatentAttention
@@ -22,6 +23,7 @@ from lightning_contrast.encoders.upscaler import Upscaler
 __all__ = [
     "BagOfWords",
     "DomainExperts",
+    "DropoutRates",
     "Encoder",
     "EncoderLike",
     "Frozen",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_contrast.encoders.dropout_rates import dropouts
 from lightning_contrast.encoders.encoder import Encoder
 from lightning_contrast.encoders.lora import with_lora
 from lightning_contrast.functional.pooling import Pooling, pooled
@@ -76,12 +77,8 @@ class TextEncoder(Encoder):
         if lora is not None:
             with_lora(self.transformer, lora)
         if dropout is not None:
-            layer: Any
-            for layer in self.transformer.modules():
-                if isinstance(layer, nn.Dropout):
-                    layer.p = dropout
-                elif hasattr(layer, "dropout_prob"):  # attention by scaled_dot_product_attention has no layer for it
-                    layer.dropout_prob = dropout
+            for layer, name in dropouts(self):
+                setattr(layer, name, dropout)
 
     def forward(self, x: Any) -> Tensor:
         """``input_ids`` and ``attention_mask``, int64 ``[N, L]`` each, to ``[N, output_dim]``.

@@ -1,6 +1,7 @@
 """Who counts as positive, and how much."""
 
 from lightning_contrast.contrast import Paired
+from lightning_contrast.targets.label_pairs import LabelPairs, LabelSimilarity, TreeOverlap
 from lightning_contrast.targets.levels import Levels
 from lightning_contrast.targets.nearby import Nearby
 from lightning_contrast.targets.same_label import SameLabel
@@ -11,6 +12,8 @@ from lightning_contrast.targets.teacher_scores import PairScore, TeacherScore, T
 from lightning_contrast.targets.teacher_similarity import TeacherSimilarity
 
 __all__ = [
+    "LabelPairs",
+    "LabelSimilarity",
     "Levels",
     "Nearby",
     "PairScore",
@@ -22,5 +25,6 @@ __all__ = [
     "TeacherScore",
     "TeacherSimilarity",
     "TeacherSoftmax",
+    "TreeOverlap",
     "VectorScore",
 ]

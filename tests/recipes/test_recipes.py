@@ -125,7 +125,9 @@ def test_two_steps(slug, tmp_path):
     batches = cli.trainer.train_dataloader
     views = (getattr(cli.datamodule, name, None) for name in ("augmentation", "view"))
     data = (cli.datamodule, *views, batches.batch_sampler, batches.dataset)
-    parts = (*cli.model.modules(), *cli.trainer.callbacks, *data)
+    parts = [*cli.model.modules(), *cli.trainer.callbacks, *data]
+    inner = [value for part in parts for value in getattr(part, "__dict__", {}).values()]  # targets, views of a view
+    parts += [one for value in inner for one in (value if isinstance(value, list) else [value])]
     used = {type(part).__name__ for part in parts}
     assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
