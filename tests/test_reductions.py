@@ -33,6 +33,7 @@ from lightning_contrast.data import (
     MultiCrop,
     NoisePath,
     TensorImages,
+    WordRepetition,
 )
 from lightning_contrast.data.distinct_batches import dealt
 from lightning_contrast.encoders import DomainExperts, LatentAttention, MaskedPatches, Momentum, TextEncoder
@@ -76,6 +77,7 @@ from lightning_contrast.objectives import (
     CoSENT,
     DecoupledSoftmax,
     DecoupledUniformity,
+    FocalInfoNCE,
     Gemini,
     GeneralizedSupCon,
     GroCo,
@@ -116,6 +118,7 @@ from lightning_contrast.regularisers import (
     CARE,
     UCF,
     Beside,
+    ClusterBand,
     ConR,
     Dispersive,
     LatentCodes,
@@ -734,6 +737,18 @@ def communities_of_one(z: Tensor) -> Tensor:
         batch[sampler.mined_order(table, 6, epoch)] = torch.arange(60) // 6
         found.append((batch == batch.roll(1)).double().mean())
     return torch.stack(found).mean()
+
+
+def focal(z: Tensor) -> Tensor:
+    """By hand; the weight is a constant."""
+    log_p = (unit(z[0]) @ unit(z[1]).mT / TAU).log_softmax(1).diagonal()
+    return -((1 - log_p.detach().exp()).sqrt() * log_p).mean()
+
+
+def said_once(z: Tensor) -> Tensor:
+    """NT-Xent of texts that a view of rate 0 leaves as they are."""
+    words = [str(row) for row in range(N)]
+    return nt_xent(z[:, [int(word) for word in WordRepetition(0.0).change(words)]])
 
 
 def text_model(kind: Any, **arguments: Any) -> Any:
@@ -1460,6 +1475,21 @@ TABLE = [
     ),
     R("compcse", "both parts = the whole", lambda z: nt_xent(Composition()(z[[0, 1, 1]])), nt_xent),
     R("b3", "K = 1", communities_of_one, 5 / 59, "about"),
+    R("kalm-v2", "gamma = 0", lambda z: FocalInfoNCE(0.0, TAU)(pairs(z)), infonce),
+    R("kalm-v2", "one full dimension", lambda z: Matryoshka(FocalInfoNCE(0.5, TAU), [D])(pairs(z)), focal),
+    R(
+        "cluster-ns",
+        "w = 0, no centroids",
+        lambda z: Regularised(InfoNCE(TAU), [ClusterBand(0.0)])(views(z, cluster=LABEL)),
+        nt_xent,
+    ),
+    R(
+        "simcse",
+        "no hard negatives",
+        lambda z: InfoNCE(TAU)(pairs(z, negatives=z[2][:0])),
+        infonce,
+    ),
+    R("esimcse", "rate 0, queue 0", said_once, nt_xent),
     R("macl", "alpha = 0, no reweighting", lambda z: MACL(TAU, 0.0, reweight=False)(views(z)), nt_xent),
     R(
         "macl",

@@ -6,10 +6,12 @@ from lightning_contrast.callbacks.batch_mining import BatchMining
 from lightning_contrast.callbacks.bm25_negatives import BM25Negatives
 from lightning_contrast.callbacks.callback import ContrastCallback
 from lightning_contrast.callbacks.centre_of_features import CentreOfFeatures
+from lightning_contrast.callbacks.cluster_negatives import ClusterNegatives
 from lightning_contrast.callbacks.clustered_memory import ClusteredMemory
 from lightning_contrast.callbacks.debiasing import Debiasing
 from lightning_contrast.callbacks.embedding_snapshots import EmbeddingSnapshots
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter
+from lightning_contrast.callbacks.entry_bank import EntryBank
 from lightning_contrast.callbacks.false_negative_filter import FalseNegativeFilter
 from lightning_contrast.callbacks.feature_transformation import FeatureTransformation
 from lightning_contrast.callbacks.geometry_monitor import GeometryMonitor
@@ -42,11 +44,13 @@ __all__ = [
     "BM25Negatives",
     "BatchMining",
     "CentreOfFeatures",
+    "ClusterNegatives",
     "ClusteredMemory",
     "ContrastCallback",
     "Debiasing",
     "EmbeddingSnapshots",
     "EmbeddingWriter",
+    "EntryBank",
     "FalseNegativeFilter",
     "FeatureTransformation",
     "GeometryMonitor",

@@ -139,7 +139,7 @@ class FalseNegativeFilter(ContrastCallback):
 
     def on_contrast(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast) -> Contrast:
         """Adds the rules."""
-        if self._waits(trainer):
+        if self.teacher_key is not None and self._waits(trainer):
             return contrast
         # A rule may speak of a block that is not there yet (a queue before its first entries).
         on = (
@@ -150,7 +150,11 @@ class FalseNegativeFilter(ContrastCallback):
         return contrast
 
     def _waits(self, trainer: Any) -> bool:
-        teachers = (c for c in trainer.callbacks if isinstance(c, TeacherEmbedding) and c.name == self.teacher_key)
+        teachers = (
+            c
+            for c in getattr(trainer, "callbacks", ())
+            if isinstance(c, TeacherEmbedding) and c.name == self.teacher_key
+        )
         return any(not c.attaches for c in teachers)
 
     def on_contrast_end(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast, loss: Tensor) -> None:

@@ -77,6 +77,9 @@ class HardNegativeRefresh(Reembed):
         ImportError: for an extra that is not installed.
     """
 
+    name = "mined"
+    """Of the block of candidates."""
+
     def __init__(
         self,
         num_negatives: int = 4,
@@ -232,7 +235,7 @@ class HardNegativeRefresh(Reembed):
         payload = {"index": index}
         if "label" in contrast.anchors.payload:  # mined as negatives: no positives by label
             payload["label"] = torch.full_like(index, -1)
-        return contrast.append(Candidates(z, payload, name="mined", where="private", prepared=self._z is not None))
+        return contrast.append(Candidates(z, payload, name=self.name, where="private", prepared=self._z is not None))
 
     def _encoded(self, trainer: Any, pl_module: Any, rows: Tensor) -> Tensor:
         """Embeddings ``[n, H, D]`` of the samples of these rows, with gradient; each is encoded once a step."""

@@ -19,14 +19,15 @@ class MixedNegatives(ContrastCallback):
     :math:`\beta q + (1 - \beta) n_j`, :math:`\beta \sim U(0, 0.5)`, :math:`q` the detached anchor. The similarity
     prepares them (unit length under cosine); they are stored nowhere. What is no negative of the anchor (the same item, a
     positive by label, a pair an earlier rule excluded) is not mixed. Draws are a function of seed, step and sample index,
-    so they do not depend on the number of processes.
+    so they do not depend on the number of processes. A source of negatives of each anchor's own, such as those that
+    ``HardNegativeRefresh`` mined, is mixed anchor by anchor (Zhao et al. 2025, KaLM-Embedding-V2).
 
     Args:
         hardest: entries to mix from, >= 2 (the paper: 1024 of 16384 to 65536).
         mixed: pairs of them, >= 0.
         with_anchor: mixtures with the anchor, >= 0.
         warmup_steps: optimizer steps without (the paper: 10 to 15 epochs).
-        source: name of the block to mix from; the callback that appends it must stand before this one.
+        source: name of the block to mix from, ``queue`` or ``mined``; the callback that appends it must stand before this one.
         seed: of the draws.
         name: of the block.
 
@@ -95,9 +96,11 @@ class MixedNegatives(ContrastCallback):
         u = counter_uniform(key, 3 * self.mixed + 2 * self.with_anchor, seed=self.seed, epoch=step)
         s, t = self.mixed, self.with_anchor
 
+        own = None if n.dim() == 2 else torch.arange(len(q), device=q.device)[:, None] // (len(q) // max(1, len(n)))
+
         def entries(u: Tensor) -> Tensor:
-            place = (u * usable).long().clamp(max=logit.shape[1] - 1)
-            return n[row.gather(1, place)]
+            chosen = row.gather(1, (u * usable).long().clamp(max=logit.shape[1] - 1))
+            return n[chosen] if own is None else n[own, chosen]
 
         alpha, beta = u[:, 2 * s : 3 * s, None].to(q.dtype), u[:, 3 * s + t :, None].to(q.dtype) / 2
         pairs = alpha * entries(u[:, :s]) + (1 - alpha) * entries(u[:, s : 2 * s])

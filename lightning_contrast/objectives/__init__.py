@@ -21,6 +21,7 @@ from lightning_contrast.objectives.decoupled_uniformity import DecoupledUniformi
 from lightning_contrast.objectives.diht import HNNCE
 from lightning_contrast.objectives.dino import DINO
 from lightning_contrast.objectives.disentangled import Disentangled
+from lightning_contrast.objectives.focal_infonce import FocalInfoNCE
 from lightning_contrast.objectives.gemini import Gemini
 from lightning_contrast.objectives.generalized_supcon import GeneralizedSupCon
 from lightning_contrast.objectives.gml import GML
@@ -54,6 +55,7 @@ from lightning_contrast.objectives.pixpro import PixContrast, PixPro, pixel_cont
 from lightning_contrast.objectives.poly_view import PolyView
 from lightning_contrast.objectives.proxy_anchor import ProxyAnchor
 from lightning_contrast.objectives.regression import Regression
+from lightning_contrast.objectives.retriever_ranker import RetrieverRanker
 from lightning_contrast.objectives.rince import RINCE
 from lightning_contrast.objectives.rrcm import RRCM
 from lightning_contrast.objectives.saunshi import Saunshi
@@ -113,6 +115,7 @@ __all__ = [
     "DecoupledSoftmax",
     "DecoupledUniformity",
     "Disentangled",
+    "FocalInfoNCE",
     "Gemini",
     "GeneralizedSupCon",
     "GroCo",
@@ -139,6 +142,7 @@ __all__ = [
     "PolyView",
     "ProxyAnchor",
     "Regression",
+    "RetrieverRanker",
     "Saunshi",
     "ScoreDistillation",
     "ScoreRegression",

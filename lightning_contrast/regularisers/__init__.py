@@ -2,6 +2,7 @@
 
 from lightning_contrast.regularisers.beside import Beside
 from lightning_contrast.regularisers.care import CARE
+from lightning_contrast.regularisers.cluster_band import ClusterBand
 from lightning_contrast.regularisers.conr import ConR
 from lightning_contrast.regularisers.cross_entropy import CrossEntropy
 from lightning_contrast.regularisers.dispersive import Dispersive
@@ -15,6 +16,7 @@ __all__ = [
     "CARE",
     "UCF",
     "Beside",
+    "ClusterBand",
     "ConR",
     "Dispersive",
     "LatentCodes",

@@ -143,3 +143,17 @@ def test_bad_values(kwargs, message):
 def test_the_source_must_come_first(callbacks):
     with pytest.raises(ValueError, match="no callback before it appends a block"):
         fit(simclr(InfoNCE()), callbacks)
+
+
+def test_each_anchors_own_negatives_are_mixed_for_it_alone():
+    z, own = unit(4, 5), unit(4, 3, 5)
+    contrast = Contrast.from_pairs(z, unit(4, 5), index=torch.arange(4))
+    contrast = contrast.append(Candidates(own, {"index": torch.full((4, 3), 9)}, name="mined", where="private"))
+    block = mixtures(contrast, source="mined", hardest=3, mixed=20, with_anchor=0)
+    assert block.z.shape == (4, 20, 5)
+    for mixed, held in zip(block.z, own, strict=True):
+        weights = torch.linalg.lstsq(held.T, mixed.T).solution.T
+        torch.testing.assert_close(weights @ held, mixed)
+        torch.testing.assert_close(weights.sum(1), torch.ones(20, dtype=torch.float64))
+    plain, more = (InfoNCE(0.2)(c) for c in (contrast, contrast.append(block)))
+    assert more > plain, "mixtures only enlarge the denominator"
