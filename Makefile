@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint types docs bench evidence clean
+.PHONY: demo test coverage test-slow lint types docs bench evidence clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +17,9 @@ demo: $(READY)            ## pre-train on real images, evaluate, draw, print the
 	$(BIN)/lightning-contrast demo
 
 test: $(READY)            ## everything that is not marked slow
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+coverage: $(READY)        ## the same, with the share of lines that it runs
 	$(BIN)/python -m pytest -m "not slow" -n 2 --cov --cov-report=term:skip-covered
 
 test-slow: $(READY)       ## the rest; green before a release

@@ -10,9 +10,10 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_contrast import ContrastiveModule, callbacks
-from lightning_contrast.data import DigitsDataModule, NeighbourBatchSampler
-from lightning_contrast.encoders import MLPEncoder, Momentum
+from lightning_contrast.data import DigitsDataModule, HashedWords, NeighbourBatchSampler, PackageTextDataModule
+from lightning_contrast.encoders import BagOfWords, MLPEncoder, Momentum
 from lightning_contrast.objectives import BECLR, SBCL, Classification, InfoNCE, InvP
+from tests.data.packages import write_sample
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "logged_names.md").read_text(encoding="utf-8")
@@ -67,7 +68,7 @@ def test_a_run_logs_the_listed_names(tmp_path: Path) -> None:
     found = set(trainer.logged_metrics) | set((tmp_path / "metrics.csv").read_text().splitlines()[0].split(","))
     trainer.test(module, data, verbose=False)
     found |= set(trainer.logged_metrics)
-    found |= with_its_objective()
+    found |= with_its_objective() | on_texts(tmp_path)
     assert found - {"epoch", "step", ""} == LISTED
 
 
@@ -97,12 +98,24 @@ def with_its_objective() -> set[str]:
     return found
 
 
+def on_texts(folder: Path) -> set[str]:
+    """What only texts have."""
+    data = PackageTextDataModule(root=str(write_sample(folder)), tokenizer=HashedWords(words=500), batch_size=16)
+    trainer = pl.Trainer(
+        max_epochs=1, limit_train_batches=1, accelerator="cpu", num_sanity_val_steps=0, logger=False,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        callbacks=[callbacks.SearchEvaluation(["ndcg@10"])],
+    )  # fmt: skip
+    trainer.fit(ContrastiveModule(BagOfWords(500, 8), InfoNCE()), data)
+    return set(trainer.callback_metrics)
+
+
 def test_every_callback_that_logs_is_in_that_run() -> None:
     ours = [
         c for _, c in inspect.getmembers(callbacks, inspect.isclass) if c.__module__.startswith("lightning_contrast")
     ]
     logging = {c.__name__ for c in ours if _logs(c)} - {"BM25Negatives"}  # has no refreshes to tell of
-    assert logging == set(LOGGING) | set(OF_ONE_OBJECTIVE)
+    assert logging == set(LOGGING) | set(OF_ONE_OBJECTIVE) | {"SearchEvaluation"}
 
 
 def _logs(callback: type) -> bool:
