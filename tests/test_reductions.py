@@ -1490,6 +1490,13 @@ TABLE = [
         infonce,
     ),
     R("esimcse", "rate 0, queue 0", said_once, nt_xent),
+    R(
+        "contrast-consistency-qa",
+        "q- = q: at least log 2",
+        lambda z: 0 * z.sum() + math.log(2),
+        lambda z: InfoNCE(TAU)(pairs(z, in_batch=False, negatives=z[0][:, None])),
+        "<=",
+    ),
     R("macl", "alpha = 0, no reweighting", lambda z: MACL(TAU, 0.0, reweight=False)(views(z)), nt_xent),
     R(
         "macl",

@@ -32,6 +32,7 @@ from lightning_contrast.data.package_texts import PackageTextDataModule
 from lightning_contrast.data.places import PlacesDataModule, Visits
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.python_code import PythonCodeDataModule
+from lightning_contrast.data.rewritten_queries import RewrittenQueries
 from lightning_contrast.data.samplers import ShuffledBatchSampler
 from lightning_contrast.data.tensor_images import TensorImages
 from lightning_contrast.data.text_collate import TextCollate
@@ -48,7 +49,9 @@ from lightning_contrast.data.text_views import (
 )
 from lightning_contrast.data.token_pairs import TokenPairs
 from lightning_contrast.data.tokenizer import TextTokenizer
+from lightning_contrast.data.tree_bands import TreeBandDataModule
 from lightning_contrast.data.verses import VerseDataModule
+from lightning_contrast.data.word_siblings import SiblingSubstitution
 from lightning_contrast.data.wordnet_datamodule import WordNetDataModule
 
 __all__ = [
@@ -85,7 +88,9 @@ __all__ = [
     "PseudoLabelBatchSampler",
     "PythonCodeDataModule",
     "ResumableLoader",
+    "RewrittenQueries",
     "ShuffledBatchSampler",
+    "SiblingSubstitution",
     "SpanDeletion",
     "SynonymSubstitution",
     "TensorImages",
@@ -96,6 +101,7 @@ __all__ = [
     "TextView",
     "TextViewsInTurn",
     "TokenPairs",
+    "TreeBandDataModule",
     "VerseDataModule",
     "Visits",
     "WordCropping",

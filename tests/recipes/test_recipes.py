@@ -49,6 +49,14 @@ SMALL = {
     "PackageSearchDataModule": ["--data.root={packages}", "--data.batch_size=16"],
     "PackageTextDataModule": ["--data.root={packages}", "--data.batch_size=16"],
     "WordNetDataModule": ["--data.root={wordnet}", "--data.batch_size=16"],
+    "TreeBandDataModule": ["--data.root={wordnet}", "--data.batch_size=16"],
+    "MixedTextDataModule": [
+        "--data.batch_size=16", "--data.mix=round_robin",
+        '--data.parts={{"passages": {{"class_path": "WordNetDataModule", "init_args": {{"root": "{wordnet}"}}}}, "questions": '
+        '{{"class_path": "RewrittenQueries", "init_args": {{"queries_of": {{"class_path": "WordNetDataModule", "init_args": '
+        '{{"root": "{wordnet}"}}}}, "paraphrase": {{"class_path": "SynonymSubstitution", "init_args": {{"root": "{wordnet}"}}}}, '
+        '"edit": {{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}}}}}}}',
+    ],
     "PythonCodeDataModule": ["--data.packages=[rich]", "--data.batch_size=16"],
 }  # fmt: skip
 
@@ -126,8 +134,9 @@ def test_two_steps(slug, tmp_path):
     views = (getattr(cli.datamodule, name, None) for name in ("augmentation", "view"))
     data = (cli.datamodule, *views, batches.batch_sampler, batches.dataset)
     parts = [*cli.model.modules(), *cli.trainer.callbacks, *data]
-    inner = [value for part in parts for value in getattr(part, "__dict__", {}).values()]  # targets, views of a view
+    inner = [value for part in parts for value in getattr(part, "__dict__", {}).values()]  # targets, views, parts
     parts += [one for value in inner for one in (value if isinstance(value, list) else [value])]
+    parts += [one for value in inner if isinstance(value, dict) for one in value.values()]
     used = {type(part).__name__ for part in parts}
     assert COMPONENTS[slug] in used or (slug == "gradcache" and cli.model.chunk_size), "test_gradcache shows its use"
     assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
