@@ -74,6 +74,8 @@ def test_a_run_logs_the_listed_names(tmp_path: Path) -> None:
 
 # Callbacks of one objective, which cannot be in a run with another, and what must stand before them.
 OF_ONE_OBJECTIVE = {
+    "ClusterNegatives": lambda: (InfoNCE(), [callbacks.ClusterNegatives(4, start_cosine=1.0)]),
+    "EntryBank": lambda: (InfoNCE(), [callbacks.EntryBank("label", "none", every_n_steps=1)]),
     "ClusteredMemory": lambda: (BECLR(), [callbacks.ClusteredMemory(2, scale=4, k=1)]),
     "FeatureTransformation": lambda: (InfoNCE(), [callbacks.MemoryQueue(64), callbacks.FeatureTransformation()]),
     "InvariancePropagation": lambda: (InvP(), [callbacks.MemoryBank(), callbacks.InvariancePropagation(background=8)]),
