@@ -24,7 +24,8 @@ SCRIPT = """{head}_lightning_contrast() {{
     if [ "$COMP_CWORD" -eq 1 ]; then
         words="{commands}"
     else
-        case "$before" in
+        case "${{COMP_WORDS[1]}} $before" in
+{choices}
 {values}
             *) case "${{COMP_WORDS[1]}}" in
 {options}
@@ -58,25 +59,43 @@ def script(shell: str) -> str:
 
     recipes = [method.slug for method in methods() if method.recipe]
     values = {"--config": recipes, "-c": recipes, **{option: _classes(base) for option, base in BASES.items()}}
-    known = {name: _options(name) for name in COMMANDS if name not in TRAINER or name == "fit"}
+    helps = {name: _help(name) for name in COMMANDS if name not in TRAINER or name == "fit"}
+    known = {name: _options(told) for name, told in helps.items()}
+    choices = {(name, option): words for name, told in helps.items() for option, words in _choices(told)}
     known["fit"] += [f"--model.{name}" for name in inspect.signature(ContrastiveModule).parameters]
     for name in (*TRAINER, "doctor", "demo", "evaluate", "mine"):  # what they do not know they take as `fit` does
         known[name] = sorted({*known["fit"], *known.get(name, [])})
     return SCRIPT.format(
         head="autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else "",
         commands=" ".join(COMMANDS),
-        values="\n".join(f'            {option}) words="{" ".join(words)}" ;;' for option, words in values.items()),
+        choices="\n".join(f'            "{name} {option}") words="{words}" ;;' for (name, option), words in choices.items()),
+        values="\n".join(f'            *" {option}") words="{" ".join(words)}" ;;' for option, words in values.items()),
         options="\n".join(f'                {name}) words="{" ".join(words)}" ;;' for name, words in known.items()),
     )
 
 
-def _options(command: str) -> list[str]:
-    """The options that a command's help names."""
+def _help(command: str) -> str:
+    """What a command's help prints."""
     from lightning_contrast.cli.main import main as run
 
     with contextlib.redirect_stdout(io.StringIO()) as told:
         run([command, "--help"])
-    return sorted(set(re.findall(r"(?<![\w`.-])--[a-z][\w.-]*\w\+?", told.getvalue())))
+    return told.getvalue()
+
+
+def _options(told: str) -> list[str]:
+    """The options that a help names."""
+    return sorted(set(re.findall(r"(?<![\w`.-])--[a-z][\w.-]*\w\+?", told)))
+
+
+def _choices(told: str) -> list[tuple[str, str]]:
+    """Options (a command's own name: its positional argument) with the values that a help allows, blank-separated."""
+    named = re.findall(r"^  (--[\w.-]+) \{([\w,.-]+)\}", told, re.MULTILINE)
+    placed = re.findall(r"^  \{([\w,.-]+)\}", told, re.MULTILINE)
+    command = re.search(r"usage: lightning-contrast (\w+)", told)
+    return [(option, words.replace(",", " ")) for option, words in named] + [
+        (command[1], words.replace(",", " ")) for words in placed if command
+    ]
 
 
 def _classes(base: str) -> list[str]:

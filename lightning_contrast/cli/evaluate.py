@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--by", help="column by whose equal ids a document is relevant (default: document_id)")
     add("--qrels", help="lines `query document grade` that say what is relevant")
     add("--split", choices=("test", "val"), default="test", help="what is scored (default: test)")
-    add("--seed", type=int, default=0, help="of the draws of labels and the untrained encoder")
+    add("--seed", type=int, default=0, help="of the draws of labels and the untrained encoder (default: 0)")
     add("--json", action="store_true", help="print JSON instead of a table")
     return parser
 

@@ -35,6 +35,10 @@ def written(tmp_path_factory) -> str:
         ("lightning-contrast fit --model.encoder Small", {"SmallCNN", "SmallResNet"}),
         ("lightning-contrast fit --model.objective Sup", {"SupCon", "SupreMix", "SupportSet"}),
         ("lightning-contrast methods --k", {"--kind"}),
+        ("lightning-contrast completion ''", {"bash", "zsh"}),
+        ("lightning-contrast evaluate --split ''", {"test", "val"}),
+        ("lightning-contrast embed --split t", {"train", "test"}),
+        ("lightning-contrast doctor --fail-on w", {"warning"}),
     ],
 )
 def test_words(written, line, some):
