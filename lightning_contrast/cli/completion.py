@@ -68,7 +68,9 @@ def script(shell: str) -> str:
     return SCRIPT.format(
         head="autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else "",
         commands=" ".join(COMMANDS),
-        choices="\n".join(f'            "{name} {option}") words="{words}" ;;' for (name, option), words in choices.items()),
+        choices="\n".join(
+            f'            "{name} {option}") words="{words}" ;;' for (name, option), words in choices.items()
+        ),
         values="\n".join(f'            *" {option}") words="{" ".join(words)}" ;;' for option, words in values.items()),
         options="\n".join(f'                {name}) words="{" ".join(words)}" ;;' for name, words in known.items()),
     )

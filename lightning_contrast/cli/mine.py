@@ -153,11 +153,16 @@ def _parser() -> argparse.ArgumentParser:
         "--weights",
         choices=("current", "teacher"),
         default="current",
-        help="teacher: those of the key_encoder, if it is one",
+        help="teacher: those of the key_encoder, if it is one (default: current)",
     )
     add("--rescore", action="store_true", help="rules on scores read the similarities of that teacher")
     add("--teacher", help="or those of another model: .npz with embedding and index, as `predict` writes")
-    add("--search", choices=("auto", "exact", "approximate"), default="auto", help="approximate: faiss")
+    add(
+        "--search",
+        choices=("auto", "exact", "approximate"),
+        default="auto",
+        help="approximate: faiss; auto: that for many samples, where it is installed (default: auto)",
+    )
     add("--seed", type=int, default=0, help="of the draws (default: 0)")
     add("--json", action="store_true", help="print JSON instead of tables")
     return parser

@@ -195,6 +195,39 @@ def test_a_checkpoint_of_another_library(bare):
     assert "the checkpoint could not be used" in (bare / "report.html").read_text().lower()
 
 
+def test_a_run_without_metrics(run, tmp_path):
+    """The checkpoint is there, the curves are not: the rest of the page is."""
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "metrics.csv").unlink()
+    report(folder, "--sample=60")
+    found = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert found.data["panels"] == []
+    assert "metrics.csv" in found.words
+    assert found.data["maps"]
+    assert "Traceback" not in found.words
+
+
+@pytest.mark.parametrize("change", ["missing weights", "other shapes", "newer Lightning"])
+def test_a_checkpoint_of_another_version(run, tmp_path, change):
+    """Weights that do not fit are told, not guessed; those that fit are used."""
+    folder = shutil.copytree(run, tmp_path / "run")
+    path = folder / "checkpoints" / "last.ckpt"
+    held = torch.load(path, weights_only=True)
+    name = next(name for name in held["state_dict"] if name.startswith("encoder."))
+    if change == "missing weights":
+        held["state_dict"]["encoder.of_old"] = held["state_dict"].pop(name)
+    elif change == "other shapes":
+        held["state_dict"][name] = torch.zeros(3, 5)
+    else:
+        held["pytorch-lightning_version"] = "99.0.0"
+    torch.save(held, path)
+    report(folder, "--sample=60")
+    found = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert ("checkpoint could not be used" in found.words) == (change != "newer Lightning")
+    assert "Traceback" not in found.words
+    assert found.data["panels"]
+
+
 @pytest.mark.parametrize("missing", ["nowhere", "empty"])
 def test_no_run_is_told(tmp_path, capsys, missing):
     (tmp_path / "empty").mkdir()
