@@ -53,6 +53,11 @@ def key_input(batch: Mapping[str, Any]) -> Any:
     return list(batch_inputs(batch).values())[1]
 
 
+def two_towers(module: Any) -> bool:
+    """Whether documents have an encoder of their own, which is trained (a teacher follows the other)."""
+    return module.key_encoder is not None and not isinstance(module.key_encoder, Teacher)
+
+
 def read_sample(
     pl_module: Any, batch: Mapping[str, Any], space: str, weights: str, payload: Sequence[str]
 ) -> dict[str, Tensor]:

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_contrast.callbacks.callback import ContrastCallback
-from lightning_contrast.callbacks.embedding import embedded
+from lightning_contrast.callbacks.embedding import embedded, own_rows, two_towers
+from lightning_contrast.contrast.exchange import all_sum
 from lightning_contrast.data.text_collate import word_rows
-from lightning_contrast.encoders import Teacher
 from lightning_contrast.functional.bm25 import bm25_topk
-from lightning_contrast.functional.retrieval import figures_of_ranked, parse_figure, retrieval_figures
+from lightning_contrast.functional.retrieval import figures_of_ranked, parse_figure, query_figures
 
 DEPTH = 10
 
@@ -23,8 +24,8 @@ class SearchEvaluation(ContrastCallback):
 
     Beside each figure stand two that say what it is worth: ``val/ndcg@10_untrained``, of the encoder before the first step
     (a pretrained one as it came), and ``val/ndcg@10_bm25``, of a search by words. Both are found once. Needs a DataModule
-    with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). Queries and documents are encoded by all
-    processes together, with the weights of now, in evaluation mode; similarity is the cosine. Not in the sanity check.
+    with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). Documents are encoded and
+    queries search by all processes together, with the weights of now, in evaluation mode; similarity is the cosine. Not in the sanity check.
 
     Args:
         figures: names such as ``ndcg@10``, ``mrr@10``, ``recall@10``, ``map@100``.
@@ -58,12 +59,8 @@ class SearchEvaluation(ContrastCallback):
             return
         self.beside = {f"val/{name}_untrained": value for name, value in self._scores(trainer, pl_module).items()}
         if self.bm25:
-            try:
-                found = self._by_words(trainer)
-            except ImportError as error:
-                rank_zero_warn(f"SearchEvaluation leaves BM25 out: {error}")
-            else:
-                self.beside |= {f"val/{name}_bm25": value for name, value in found.items()}
+            found = self._by_words(trainer) if trainer.is_global_zero else {}
+            self.beside |= {f"val/{name}_bm25": value for name, value in trainer.strategy.broadcast(found).items()}
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Scores the encoder of now."""
@@ -72,7 +69,7 @@ class SearchEvaluation(ContrastCallback):
             return
         now = {f"val/{name}": value for name, value in self._scores(trainer, pl_module).items()}
         for name, value in {**now, **self.beside}.items():
-            pl_module.log(name, value, prog_bar=name == f"val/{self.figures[0]}", rank_zero_only=False)
+            pl_module.log(name, value, prog_bar=name == f"val/{self.figures[0]}")
 
     def state_dict(self) -> dict[str, Any]:
         """What was found before the first step."""
@@ -96,7 +93,7 @@ class SearchEvaluation(ContrastCallback):
 
     def _scores(self, trainer: Any, pl_module: Any) -> dict[str, float]:
         # what is shipped: features of one encoder; of two towers embeddings, as only there they are comparable
-        towers = pl_module.key_encoder is not None and not isinstance(pl_module.key_encoder, Teacher)
+        towers = two_towers(pl_module)
 
         def documents(batch: Any) -> dict[str, Tensor]:
             encode = pl_module.project_keys if towers else pl_module.embed
@@ -108,13 +105,18 @@ class SearchEvaluation(ContrastCallback):
 
         corpus = embedded(trainer, pl_module, self._documents(trainer), documents)
         asked = embedded(trainer, pl_module, trainer.datamodule.val_dataloader(), queries)
-        found = retrieval_figures(asked["z"], corpus["z"], asked["id"], corpus["id"], self.figures)
-        return {name: float(value) for name, value in found.items()}
+        mine = own_rows(trainer, torch.arange(len(asked["z"]), device=pl_module.device))
+        found, answered = query_figures(asked["z"][mine], corpus["z"], asked["id"][mine], corpus["id"], self.figures)
+        sums = all_sum(torch.stack([*(value.sum() for value in found.values()), answered.sum().double()]))
+        return {name: float(total / sums[-1]) for name, total in zip(found, sums, strict=False)}
 
     def _by_words(self, trainer: Any) -> dict[str, float]:
         corpus, ids = word_rows(self._documents(trainer), "document")
         asked, wanted = word_rows(trainer.datamodule.val_dataloader(), "query")
-        ranked = bm25_topk(
-            asked, corpus, max(DEPTH, *(parse_figure(name)[1] or DEPTH for name in self.figures))
-        ).indices
+        depth = max(parse_figure(name)[1] or DEPTH for name in self.figures)
+        try:
+            ranked = bm25_topk(asked, corpus, depth).indices
+        except ImportError as error:
+            rank_zero_warn(f"SearchEvaluation leaves BM25 out: {error}")
+            return {}
         return {k: float(v) for k, v in figures_of_ranked(ranked, wanted, ids, self.figures).items()}

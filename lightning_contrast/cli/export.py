@@ -15,14 +15,14 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from lightning_contrast.callbacks.embedding import as_mapping, first_input, key_input
+from lightning_contrast.callbacks.embedding import as_mapping, first_input, key_input, two_towers
 from lightning_contrast.cli.embed import loader_of
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened
 from lightning_contrast.cli.mine import ONE_PROCESS
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at
-from lightning_contrast.cli.shipped import Shipped, Side, default_space, fingerprint, two_towers
+from lightning_contrast.cli.shipped import Shipped, Side, default_space, fingerprint
 from lightning_contrast.cli.text_folder import differences, write_text_folder
 
 TOLERANCE = 1e-5

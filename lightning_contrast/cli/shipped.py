@@ -7,17 +7,11 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from lightning_contrast.callbacks.embedding import first_input, key_input
-from lightning_contrast.encoders import Teacher
+from lightning_contrast.callbacks.embedding import first_input, key_input, two_towers
 from lightning_contrast.modules import ContrastiveModule
 
 Side = Literal["query", "document"]
 Space = Literal["feature", "embedding"]
-
-
-def two_towers(module: Any) -> bool:
-    """Whether documents have an encoder of their own, which is trained (a teacher follows the other)."""
-    return module.key_encoder is not None and not isinstance(module.key_encoder, Teacher)
 
 
 def default_space(module: Any) -> Space:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_contrast.data.words import word_table, words_of
+from lightning_contrast.data.words import word_table
 
 
 class HashedWords:
@@ -40,8 +40,8 @@ class HashedWords:
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Word numbers, int32 ``[N, L]``, filled up with 0."""
-        found = word_table(texts, self.words, self.length)
-        cut = sum(len(words_of(text)) > self.length for text in texts if len(text) > 2 * self.length)
+        found = word_table(texts, self.words, self.length + 1)  # a word more tells who is cut
+        cut = int((found[:, self.length :] != 0).sum())
         self.texts += len(texts)
         if cut and not self.cut:
             rank_zero_warn(
@@ -49,4 +49,4 @@ class HashedWords:
                 "read. Further ones are counted (tokenizer.cut), not told of."
             )
         self.cut += cut
-        return found
+        return found[:, : self.length].contiguous()

@@ -11,8 +11,8 @@ from lightning_contrast.data.text_rows import TextRows
 class PackageTextDataModule(TextDataModule):
     """Some 64,000 packages: a short description is the query, the long one of the same package its document.
 
-    The texts and the split of :class:`PackageSearchDataModule`, which makes whole words of them before training starts; here
-    any tokenizer reads them, batch by batch. ``label`` is the package's family (what is built from the same source, or says
+    The texts of :class:`PackageSearchDataModule`, which makes whole words of them before training starts; here any tokenizer
+    reads them, batch by batch. The split is the same, without queries to be held out that are asked in training too. ``label`` is the package's family (what is built from the same source, or says
     the same): near-duplicates, no negatives of each other (``FalseNegativeFilter`` with ``same_label: true``).
 
     Args:

@@ -31,8 +31,8 @@ def first_by_hash(keys: Sequence[str], count: int | None) -> list[int]:
     """The first `count` rows by a hash of their key, in their own order; those of one key are neighbours in that order.
 
     Example:
-        >>> first_by_hash(["a", "b", "a", "c"], 2) in ([0, 2], [0, 1], [1, 2], [1, 3], [0, 3])
-        True
+        >>> first_by_hash(["a", "b", "a", "c"], 2)
+        [1, 3]
     """
     if count is None or count >= len(keys):
         return list(range(len(keys)))

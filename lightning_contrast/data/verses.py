@@ -66,9 +66,10 @@ class VerseDataModule(TextDataModule):
 
     def read(self) -> tuple[dict[str, TextRows], dict[Any, str]]:
         """Rows by split; no further documents."""
-        ours, theirs = (read_verses(name, self.root, self.cache_dir) for name in (KING_JAMES, self._other()))
+        ours = read_verses(KING_JAMES, self.root, self.cache_dir)
+        theirs = ours if self._other() == KING_JAMES else read_verses(self._other(), self.root, self.cache_dir)
         self.source = f"{len(ours)} verses of the New Testament ({self.task})"
-        places = sorted(ours, key=list(ours).index)
+        places = list(ours)
         ahead = 1 if self.task == "neighbours" else 0
         pairs = [(place, (place[0], place[1], place[2] + ahead)) for place in places]
         pairs = [(place, answer) for place, answer in pairs if answer in theirs]

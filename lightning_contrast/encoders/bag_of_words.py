@@ -33,8 +33,11 @@ class BagOfWords(Encoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """Word numbers ``x: [N, L]``, padded with 0, to ``[N, output_dim]``; zeros for a text without words."""
-        if x.dim() != 2 or x.is_floating_point():
-            raise ValueError(f"BagOfWords takes word numbers, integers [N, L]; got {x.dtype} {list(x.shape)}.")
+        if not isinstance(x, Tensor) or x.dim() != 2 or x.is_floating_point():
+            found = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise ValueError(
+                f"BagOfWords takes word numbers, integers [N, L]; got {found}. Of a TextDataModule set tokenizer=HashedWords."
+            )
         if torch.compiler.is_compiling():  # graphs (ONNX) know neither bags with padding nor checks of values
             there = (x != 0)[..., None]
             return (functional.embedding(x, self.embedding.weight) * there).sum(1) / there.sum(1).clamp(min=1)

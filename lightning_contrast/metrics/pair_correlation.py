@@ -1,7 +1,5 @@
 """Graded similarity (STS): whether pairs that people call more similar are closer, as a Metric."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torchmetrics.functional import spearman_corrcoef
@@ -36,9 +34,6 @@ class PairCorrelation(EmbeddingMetric):
     plot_lower_bound = -1.0
     plot_upper_bound = 1.0
     row_states = ("cosines", "scores")
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
 
     def update(self, query: Tensor, document: Tensor, score: Tensor) -> None:
         """Add pairs: ``query`` and ``document`` [N, D], ``score`` [N]."""

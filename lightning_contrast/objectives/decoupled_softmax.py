@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_contrast.contrast import Contrast, Scores, Similarity
+from lightning_contrast.contrast import Scores, Similarity
 from lightning_contrast.objectives.objective import Objective
 from lightning_contrast.targets.target import Target
 from lightning_contrast.temperatures import TemperatureModule
@@ -52,12 +52,6 @@ class DecoupledSoftmax(Objective):
         if positives not in ("sum", "mean"):
             raise ValueError(f"positives={positives!r}: use 'sum' or 'mean'.")
         self.target, self.positives = target, positives
-
-    def prepare(self, contrast: Contrast) -> Contrast:
-        """The target, where nobody gave one."""
-        if contrast.target is None and self.target is not None:
-            contrast = contrast.retarget(self.target)
-        return super().prepare(contrast)
 
     def rows(self, scores: Scores) -> Tensor:
         """``[n]``, ``>= 0``."""

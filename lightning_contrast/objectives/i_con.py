@@ -76,9 +76,7 @@ class ICon(Objective):
         self.kernel, self.debias, self.debias_learned, self.target = kernel, debias, debias_learned, target
 
     def prepare(self, contrast: Contrast) -> Contrast:
-        """``p``; for clusters, the candidates divided by the size of each cluster over all ranks."""
-        if contrast.target is None and self.target is not None:
-            contrast = contrast.retarget(self.target)
+        """For clusters, the candidates divided by the size of each cluster over all ranks."""
         if self.kernel == "cluster":
             if not contrast.is_self:
                 raise ValueError("ICon(kernel='cluster') needs Contrast.from_views: clusters are sized over the batch.")

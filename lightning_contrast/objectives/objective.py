@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_contrast.contrast import Contrast, Result, Scores, Similarity
 from lightning_contrast.contrast.evaluate import Path, evaluate_all
+from lightning_contrast.targets.target import Target
 from lightning_contrast.temperatures.temperature import Fixed, TemperatureModule
 
 
@@ -34,6 +35,8 @@ class Objective(nn.Module):
     """Keys the batch must have, checked before training starts."""
     provides: ClassVar[tuple[str, ...]] = ()
     """Payload that :meth:`prepare` attaches, for regularisers beside it."""
+    target: Target | None = None
+    """Who is positive where nobody said so; ``None`` is the partner."""
 
     def __init__(
         self,
@@ -53,6 +56,8 @@ class Objective(nn.Module):
 
     def prepare(self, contrast: Contrast) -> Contrast:
         """Fill what is empty: similarity, temperature, target. What a caller or callback sets wins."""
+        if contrast.target is None and self.target is not None:
+            contrast = contrast.retarget(self.target)
         if contrast.similarity is None and self.similarity is not None:
             contrast = contrast.replace(similarity=self.similarity)
         if contrast.temperature is None:

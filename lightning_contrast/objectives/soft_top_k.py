@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_contrast.contrast import Contrast, Row, Scores, Similarity
+from lightning_contrast.contrast import Row, Scores, Similarity
 from lightning_contrast.functional.soft_top_k import soft_top_k
 from lightning_contrast.objectives.objective import Objective
 from lightning_contrast.targets.target import Target
@@ -49,12 +49,6 @@ class SoftTopK(Objective):
         if k < 1:
             raise ValueError(f"k={k}: must be at least 1.")
         self.k, self.target = k, target
-
-    def prepare(self, contrast: Contrast) -> Contrast:
-        """The target, where nobody gave one."""
-        if contrast.target is None and self.target is not None:
-            contrast = contrast.retarget(self.target)
-        return super().prepare(contrast)
 
     def rows(self, scores: Scores) -> Tensor:
         """``[n]``, ``>= 0``."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lightning_contrast.contrast import Contrast, Scores, Similarity
+from lightning_contrast.contrast import Scores, Similarity
 from lightning_contrast.functional.gaussian_wasserstein import gaussian_wasserstein
 from lightning_contrast.objectives.objective import Objective
 from lightning_contrast.similarities import Dot
@@ -43,12 +43,6 @@ class SyCL(Objective):
     ) -> None:
         super().__init__(temperature, Dot() if similarity is None else similarity)
         self.target = target
-
-    def prepare(self, contrast: Contrast) -> Contrast:
-        """The levels, where nobody gave them."""
-        if contrast.target is None and self.target is not None:
-            contrast = contrast.retarget(self.target)
-        return super().prepare(contrast)
 
     def rows(self, scores: Scores) -> Tensor:
         """The loss, 0-d."""

@@ -1,5 +1,7 @@
 """SearchEvaluation: figures against a plain search, what they are compared with, resume, two processes, misuse."""
 
+from functools import partial
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -17,12 +19,12 @@ def data(tmp_path):
     return PackageTextDataModule(root=str(write_sample(tmp_path)), tokenizer=HashedWords(words=500), batch_size=16)
 
 
-def fitted(data, tmp_path, callback, epochs=1, ckpt_path=None, **settings):
+def fitted(data, tmp_path, callback, epochs=1, ckpt_path=None, optimizer=None, **settings):
     torch.manual_seed(0)
-    module = ContrastiveModule(encoder=BagOfWords(words=500, output_dim=8), objective=InfoNCE(), **settings)
+    module = ContrastiveModule(BagOfWords(words=500, output_dim=8), InfoNCE(), optimizer=optimizer)
     trainer = Trainer(
         max_epochs=epochs, callbacks=[callback], logger=False, enable_progress_bar=False, enable_model_summary=False,
-        accelerator="cpu", default_root_dir=tmp_path, enable_checkpointing=False,
+        accelerator="cpu", default_root_dir=tmp_path, enable_checkpointing=False, **settings,
     )  # fmt: skip
     trainer.fit(module, data, ckpt_path=ckpt_path)
     return trainer, module
@@ -68,6 +70,20 @@ def test_a_resumed_run_keeps_what_was_before_training(data, tmp_path):
     again, _ = fitted(data, tmp_path, SearchEvaluation(["mrr@10"], bm25=False), epochs=2, ckpt_path=path)
     for name in ("val/mrr@10_untrained",):
         assert float(again.callback_metrics[name]) == float(trainer.callback_metrics[name])
+
+
+def test_two_processes_share_the_search(data, tmp_path):
+    """Weights stand still, so that one process and two must find the same."""
+    pytest.importorskip("bm25s")
+    found = []
+    for many in ({}, {"strategy": "ddp_fork", "devices": 2}):
+        still = partial(torch.optim.SGD, lr=0.0)
+        callback = SearchEvaluation(["mrr@10", "recall@10"])
+        trainer, _ = fitted(data, tmp_path, callback, optimizer=still, num_sanity_val_steps=0, **many)
+        found.append({k: float(v) for k, v in trainer.callback_metrics.items() if "@" in k})
+    assert len(found[0]) == 6
+    assert 0 < found[0]["val/mrr@10"] < 1
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
 
 
 def test_without_documents(tmp_path):

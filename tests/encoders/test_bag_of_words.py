@@ -40,3 +40,8 @@ def test_wrong_input(x, words):
 def test_wrong_numbers():
     with pytest.raises(ValueError, match="words=1"):
         BagOfWords(1)
+
+
+def test_tokens_of_a_transformer():
+    with pytest.raises(ValueError, match=r"got a dict\. .*tokenizer=HashedWords"):
+        BagOfWords(10, 4)({"input_ids": torch.ones(1, 2, dtype=torch.int64)})

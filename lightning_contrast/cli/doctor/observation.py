@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_contrast.callbacks.embedding import two_towers
 from lightning_contrast.callbacks.geometry_monitor import GeometryMonitor
 from lightning_contrast.callbacks.sample import some_anchors
 from lightning_contrast.cli.doctor.memory import Memory
 from lightning_contrast.cli.doctor.numbers import Contents, as_numbers, contents_of
 from lightning_contrast.contrast import Contrast, Scores
 from lightning_contrast.data.batch import batch_inputs
-from lightning_contrast.encoders import Teacher
 from lightning_contrast.modules.figures import temperature_of
 
 PARTS = ("encoder", "head", "predictor", "key_encoder", "key_head", "objective", "extras")
@@ -98,7 +98,7 @@ class Observation:
     @property
     def one_tower(self) -> bool:
         """Whether both sides are embedded by the same network, or a copy of it."""
-        return self.module.key_encoder is None or isinstance(self.module.key_encoder, Teacher)
+        return not two_towers(self.module)
 
     @cached_property
     def start(self) -> dict[str, float]:

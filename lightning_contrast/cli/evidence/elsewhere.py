@@ -3,15 +3,11 @@
 from functools import cache
 from pathlib import Path
 
+import lightning_contrast.data
 from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.evidence.job import FEWER, on_shared_data, part_name
 from lightning_contrast.cli.evidence.study import read_study, studies
 from lightning_contrast.cli.recipes import methods
-
-ON_TEXTS = (
-    "MixedTextDataModule", "PackageSearchDataModule", "PackageTextDataModule", "PythonCodeDataModule", "TextDataModule",
-    "VerseDataModule", "WordNetDataModule",
-)  # fmt: skip
 
 
 @cache
@@ -39,6 +35,6 @@ def _reason(slug: str) -> str:
     data = read_arguments([f"--config={slug}"]).config["data"]
     parts = sorted(FEWER & data.get("init_args", {}).keys()) if isinstance(data, dict) else []
     part = f", a part of it (`{'`, `'.join(parts)}`)" if parts else ""
-    if part_name(data) in ON_TEXTS:
+    if hasattr(getattr(lightning_contrast.data, part_name(data), None), "query_inputs"):
         return f"it trains on texts (`{part_name(data)}`), for which there is no table yet"
     return f"in no study; it trains on `{part_name(data)}`{part}, where no other method here does: nothing to compare"
