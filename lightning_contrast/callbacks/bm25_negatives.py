@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from lightning_contrast.callbacks.embedding import first_input, key_input
 from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefresh
+from lightning_contrast.callbacks.keys import IDS, KNOWN
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.functional.bm25 import bm25_topk, require_bm25
 from lightning_contrast.functional.by_index import order_of
@@ -50,6 +51,7 @@ class BM25Negatives(HardNegativeRefresh):
         if self._same_label and "label" not in data:
             raise ValueError("BM25Negatives(same_label=True): the data set yields no 'label'.")
         self.index, self.table = data["index"], self.found(data)
+        self._ids = {key: data[key] for key in IDS if key in data}
         self._row_of = order_of(self.index)
 
     def found(self, data: dict[str, Tensor]) -> Tensor:
@@ -75,7 +77,7 @@ class BM25Negatives(HardNegativeRefresh):
 
 
 def read_tokens(source: DataLoader[Any]) -> dict[str, Tensor]:
-    """``query`` and ``document``, padded to one width, ``index`` and, where it is there, ``label`` of all samples.
+    """``query`` and ``document``, padded to one width, ``index`` and, where they are there, ``label`` and ids of all samples.
 
     Raises:
         ValueError: for inputs that are no pairs of token numbers.
@@ -85,7 +87,7 @@ def read_tokens(source: DataLoader[Any]) -> dict[str, Tensor]:
         for batch in DataLoader(
             source.dataset, source.batch_size, collate_fn=source.collate_fn, generator=torch.Generator()
         ):
-            known = {key: batch[key] for key in ("index", "label") if isinstance(batch.get(key), Tensor)}
+            known = {key: batch[key] for key in KNOWN if isinstance(batch.get(key), Tensor)}
             for key, value in {**known, "query": first_input(batch), "document": key_input(batch)}.items():
                 if key not in known and (
                     not isinstance(value, Tensor) or value.dim() != 2 or value.is_floating_point()

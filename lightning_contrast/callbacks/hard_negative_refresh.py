@@ -11,6 +11,7 @@ from torch.utils.data import default_collate
 from lightning_contrast.callbacks.background import Check
 from lightning_contrast.callbacks.callback import logs_now, require_state
 from lightning_contrast.callbacks.embedding import key_input, taught
+from lightning_contrast.callbacks.keys import IDS
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
 from lightning_contrast.data.resume import isolated_random_state
@@ -132,6 +133,7 @@ class HardNegativeRefresh(Reembed):
         """``[N, num_negatives]``: rows of its mined negatives, -1 where there is none."""
         self._z: Tensor | None = None
         self._row_of: Tensor | None = None
+        self._ids: dict[str, Tensor] = {}
         self._made = -1
         self._figures: dict[str, float] = {}
 
@@ -167,7 +169,7 @@ class HardNegativeRefresh(Reembed):
 
     def payload(self) -> tuple[str, ...]:
         """And the key that must differ."""
-        return (*super().payload(), *(() if self.rules.same_key is None else (self.rules.same_key,)))
+        return tuple(dict.fromkeys((*super().payload(), *filter(None, [self.rules.same_key]))))
 
     def read(self, pl_module: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Of unit norm, and the teacher's where it is asked."""
@@ -212,6 +214,7 @@ class HardNegativeRefresh(Reembed):
             write_mined(self.path, as_table(index, data["positive"], table, data["score"]))
         self._figures = figures
         self.index, self.table, self._row_of = index, table, row_of
+        self._ids = {key: data[key] for key in IDS if key in data}
         self._z = None if self.gradient else data.get("candidate", data["key"])
         self._made = self.step
 
@@ -225,6 +228,7 @@ class HardNegativeRefresh(Reembed):
         if self.table.device != own.device:
             self.table, self.index = self.table.to(own.device), self.index.to(own.device)
             self._z = None if self._z is None else self._z.to(own.device)
+            self._ids = {key: ids.to(own.device) for key, ids in self._ids.items()}
         if self._row_of is None or self._row_of.device != own.device:
             self._row_of = order_of(self.index)
         rows = looked_up(self.table, looked_up(self._row_of, own, -1), -1)
@@ -232,7 +236,7 @@ class HardNegativeRefresh(Reembed):
         index = torch.where(rows >= 0, self.index[rows.clamp(min=0)], own[:, None])
         z = self._encoded(trainer, pl_module, rows) if self._z is None else self._z[rows.clamp(min=0)]
         z = z.to(contrast.anchors.first.dtype)
-        payload = {"index": index}
+        payload = {"index": index, **{key: ids[rows.clamp(min=0)] for key, ids in self._ids.items()}}
         if "label" in contrast.anchors.payload:  # mined as negatives: no positives by label
             payload["label"] = torch.full_like(index, -1)
         return contrast.append(Candidates(z, payload, name=self.name, where="private", prepared=self._z is not None))
@@ -260,7 +264,7 @@ class HardNegativeRefresh(Reembed):
 
     def state_dict(self) -> dict[str, Any]:
         """Table, embeddings, when they were made, and what is under way; equal on all processes."""
-        held = {"index": self.index, "table": self.table, "z": self._z, "step": self._made}
+        held = {"index": self.index, "table": self.table, "z": self._z, "step": self._made, "ids": self._ids}
         return {**super().state_dict(), **held, "figures": dict(self._figures)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -279,7 +283,8 @@ class HardNegativeRefresh(Reembed):
                 )
             if (z is None) != self.gradient:
                 raise ValueError(f"HardNegativeRefresh(gradient={self.gradient}): the checkpoint was made without it.")
-            sizes = {len(column) for column in (index, table, z) if column is not None}
+            ids = state_dict.get("ids", {})
+            sizes = {len(column) for column in (index, table, z, *ids.values()) if column is not None}
             if index is None or len(sizes) > 1 or int(table.max()) >= len(table):
                 raise ValueError(
                     f"HardNegativeRefresh: the checkpoint's table, index and embeddings have {sorted(sizes)} rows: its "
@@ -287,4 +292,5 @@ class HardNegativeRefresh(Reembed):
                 )
         super().load_state_dict(state_dict)
         self.index, self.table, self._z, self._row_of = index, table, z, None
+        self._ids = dict(state_dict.get("ids", {}))
         self._made, self._figures = int(state_dict["step"]), dict(state_dict["figures"])

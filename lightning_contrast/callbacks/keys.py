@@ -7,6 +7,10 @@ import torch
 from lightning_contrast.contrast import Candidates, Contrast
 from lightning_contrast.contrast.exchange import all_sizes, gather_rows, world_size
 
+IDS = ("query_id", "document_id")
+"""Payload by which equal texts are known."""
+KNOWN = ("index", "label", *IDS)
+"""Payload that memories and tables keep of a sample, as far as there: by it false negatives are known."""
 STORED = "stored"
 """Payload of a block whose embeddings were changed for a step: what memories store in their place, prepared."""
 

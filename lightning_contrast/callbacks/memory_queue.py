@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, refuse_twins, require_state
 from lightning_contrast.callbacks.fifo import Fifo
-from lightning_contrast.callbacks.keys import gathered_keys
+from lightning_contrast.callbacks.keys import KNOWN, gathered_keys
 from lightning_contrast.contrast import Candidates, Contrast
 
 
@@ -28,7 +28,7 @@ class MemoryQueue(ContrastCallback):
     Args:
         size: entries, > 0; any batch size goes, even one larger than the queue.
         warmup_steps: optimizer steps in which the queue fills but is not scored, while the encoder still moves fast.
-        payload: keys of the payload to store; ``None`` is ``index`` and ``label``, as far as there.
+        payload: keys of the payload to store; ``None`` is ``index``, ``label``, ``query_id`` and ``document_id``, as far as there.
         dtype: of the stored keys; ``None`` keeps theirs, ``bfloat16`` halves the memory (a million keys of 128: 256 MB).
         classes: ``None`` is one queue. A number: a queue of ``size // classes`` for each label ``0 .. classes - 1``, so
             that rare classes are not washed out; rows of other labels are not stored.
@@ -163,7 +163,7 @@ class MemoryQueue(ContrastCallback):
     def _enqueue(self, keys: Candidates, step: int) -> None:
         wanted = self.payload
         if wanted is None:
-            wanted = tuple(key for key in ("index", "label") if key in keys.payload)
+            wanted = tuple(key for key in KNOWN if key in keys.payload)
         columns = {f"payload/{key}": keys.get(key) for key in wanted}
         if self._fifo.columns and set(columns) != {k for k in self._fifo.columns if k.startswith("payload/")}:
             raise ValueError(

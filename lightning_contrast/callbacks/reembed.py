@@ -28,6 +28,7 @@ from lightning_contrast.callbacks.embedding import (
     sample_batch,
     training_source,
 )
+from lightning_contrast.callbacks.keys import KNOWN
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.trigger import Trigger
 from lightning_contrast.data.resume import isolated_random_state
@@ -127,7 +128,7 @@ class Reembed(ContrastCallback):
 
     def payload(self) -> tuple[str, ...]:
         """Keys of the batch that the data keep, where they are there."""
-        return ("index", "label")
+        return KNOWN
 
     # When ---------------------------------------------------------------------------------------------------------
 
