@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_contrast.callbacks.callback import ContrastCallback
-from lightning_contrast.callbacks.embedding import embedded, own_rows, two_towers
+from lightning_contrast.callbacks.embedding import embedded, loader_over, own_rows, two_towers
 from lightning_contrast.contrast.exchange import all_sum
 from lightning_contrast.data.text_collate import word_rows
 from lightning_contrast.functional.bm25 import bm25_topk
@@ -26,6 +26,7 @@ class SearchEvaluation(ContrastCallback):
     (a pretrained one as it came), and ``val/ndcg@10_bm25``, of a search by words. Both are found once. Needs a DataModule
     with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). Documents are encoded and
     queries search by all processes together, with the weights of now, in evaluation mode; similarity is the cosine. Not in the sanity check.
+    With ``fast_dev_run`` only the first batches of documents and queries are read: the figures then say nothing.
 
     Args:
         figures: names such as ``ndcg@10``, ``mrr@10``, ``recall@10``, ``map@100``.
@@ -89,7 +90,18 @@ class SearchEvaluation(ContrastCallback):
                 "DataModule with corpus_dataloader() and val_dataloader(), such as TextDataModule on pairs, or remove the "
                 "callback."
             )
-        return data.corpus_dataloader()
+        return self._few(trainer, data.corpus_dataloader())
+
+    def _queries(self, trainer: Any) -> DataLoader[Any]:
+        return self._few(trainer, trainer.datamodule.val_dataloader())
+
+    def _few(self, trainer: Any, loader: DataLoader[Any]) -> DataLoader[Any]:
+        """In a quick run as many batches a process as it trains on, else the loader as it is."""
+        if not trainer.fast_dev_run:
+            return loader
+        rows = int(trainer.fast_dev_run) * (loader.batch_size or 1) * trainer.world_size
+        dataset: Any = loader.dataset
+        return loader_over(loader, list(range(min(rows, len(dataset)))))
 
     def _scores(self, trainer: Any, pl_module: Any) -> dict[str, float]:
         # what is shipped: features of one encoder; of two towers embeddings, as only there they are comparable
@@ -104,7 +116,7 @@ class SearchEvaluation(ContrastCallback):
             return {"z": encode(batch["query"]).float(), "id": batch["document_id"]}
 
         corpus = embedded(trainer, pl_module, self._documents(trainer), documents)
-        asked = embedded(trainer, pl_module, trainer.datamodule.val_dataloader(), queries)
+        asked = embedded(trainer, pl_module, self._queries(trainer), queries)
         mine = own_rows(trainer, torch.arange(len(asked["z"]), device=pl_module.device))
         found, answered = query_figures(asked["z"][mine], corpus["z"], asked["id"][mine], corpus["id"], self.figures)
         sums = all_sum(torch.stack([*(value.sum() for value in found.values()), answered.sum().double()]))
@@ -112,7 +124,7 @@ class SearchEvaluation(ContrastCallback):
 
     def _by_words(self, trainer: Any) -> dict[str, float]:
         corpus, ids = word_rows(self._documents(trainer), "document")
-        asked, wanted = word_rows(trainer.datamodule.val_dataloader(), "query")
+        asked, wanted = word_rows(self._queries(trainer), "query")
         depth = max(parse_figure(name)[1] or DEPTH for name in self.figures)
         try:
             ranked = bm25_topk(asked, corpus, depth).indices

@@ -63,6 +63,20 @@ def test_bm25_is_beside(data, tmp_path):
     assert {"val/recall@5", "val/recall@5_untrained", "val/recall@5_bm25"} <= set(trainer.callback_metrics)
 
 
+def test_a_quick_run_reads_few_documents(data, tmp_path, monkeypatch):
+    read, few = [], SearchEvaluation._few
+    monkeypatch.setattr(
+        SearchEvaluation,
+        "_few",
+        lambda *given: (lambda loader: read.append(len(loader.dataset)) or loader)(few(*given)),
+    )
+    data.batch_size = 4
+    trainer, _ = fitted(data, tmp_path, SearchEvaluation(["mrr@10"]), fast_dev_run=True)
+    assert "val/mrr@10" in trainer.callback_metrics
+    assert len(data.corpus_dataloader().dataset) > max(read)
+    assert max(read) <= max(data.corpus_dataloader().batch_size, data.val_dataloader().batch_size)
+
+
 def test_a_resumed_run_keeps_what_was_before_training(data, tmp_path):
     trainer, _ = fitted(data, tmp_path, SearchEvaluation(["mrr@10"], bm25=False))
     path = tmp_path / "run.ckpt"
