@@ -28,7 +28,11 @@ HELD = {
 }  # fmt: skip
 BY_CLASS_SIZE = set(BY_SIZE)
 """Columns that balanced data lack."""
-TEXTS = ["mined once", "refreshed", "in-batch negatives"]
+ON_TEXTS = ["refresh", "search-definitions", "search-packages", "search-translations"]
+TEXTS = [
+    *[("refresh", row) for row in ("mined once", "refreshed", "in-batch negatives")],
+    *[("search-packages", row.name) for row in read_study("search-packages").rows if row.name not in BASELINES],
+]
 
 
 def written(folder, **changes):
@@ -78,7 +82,7 @@ def test_what_is_shipped(name):
         assert settings["model"]["encoder"] == study.job(study.rows[0], 0, 1.0, None, ()).settings()["model"]["encoder"]
 
 
-@pytest.mark.parametrize("name", [n for n in studies() if n not in ("refresh", "bias") and known(n)])
+@pytest.mark.parametrize("name", [n for n in studies() if n != "bias" and n not in ON_TEXTS and known(n)])
 def test_rows_of_a_shipped_study_on_pictures_train(name):
     study = read_study(name)
     kinds = {}
@@ -100,9 +104,9 @@ def test_rows_of_a_shipped_study_on_pictures_train(name):
         assert [point == 1 and at > 0 and -1 <= score <= 1 for point, at, score in found["curve"]] == [True]
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_rows_of_the_search(name, tmp_path):
-    study = read_study("refresh")
+@pytest.mark.parametrize(("study", "name"), TEXTS)
+def test_rows_of_the_search(study, name, tmp_path):
+    study = read_study(study)
     row = next(row for row in study.rows if row.name == name)
     small = (f"--data.root={write_sample(tmp_path)}", "--data.batch_size=16", "--data.subset=90")
     found = run(study.job(row, 0, 1.0, 30, small))
