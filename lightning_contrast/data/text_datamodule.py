@@ -152,6 +152,9 @@ class TextDataModule(LightningDataModule):
         for name, one in rows.items():
             self._sets[name] = PlainTexts(one) if self._single else self._pairs(one)
         self._numbers.of(list(more.values()))
+        for pairs in self._sets.values():
+            if isinstance(pairs, TextPairs):
+                pairs.number_negatives(self._numbers)
         negatives = [text for texts in rows["train"].negative for text in texts]
         self.tokenizer.learn([*rows["train"].query, *rows["train"].document, *negatives])
         self._bank = self._sets["train"]

@@ -11,6 +11,8 @@ from lightning_contrast.data.text_rows import TextRows
 class TextPairs(Dataset[dict[str, Any]]):
     """``query``, ``document``, perhaps ``negative``, ``index``, and integers by which equal ones are known.
 
+    ``negative_id`` are the ``document_id`` of the negatives.
+
     Args:
         rows: pairs.
         query_id: number of each query; equal for equal texts.
@@ -20,13 +22,22 @@ class TextPairs(Dataset[dict[str, Any]]):
 
     def __init__(self, rows: TextRows, query_id: list[int], document_id: list[int], start: int = 0) -> None:
         self.rows, self.query_id, self.document_id, self.start = rows, query_id, document_id, start
+        self.negative_id: list[list[int]] = []
+
+    def number_negatives(self, documents: "Numbers") -> None:
+        """Once all documents have their numbers, gives negatives theirs; -1 for texts that are no document."""
+        self.negative_id = [[documents.known(text) for text in texts] for texts in self.rows.negative]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         rows = self.rows
-        negative = {"negative": rows.negative[position]} if rows.negative and rows.negative[position] else {}
+        negative: dict[str, Any] = {}
+        if rows.negative and rows.negative[position]:
+            negative["negative"] = rows.negative[position]
+            if self.negative_id:
+                negative["negative_id"] = self.negative_id[position]
         return {
             "query": rows.query[position], "document": rows.document[position], **negative,
             "index": self.start + position, "query_id": self.query_id[position], "document_id": self.document_id[position],
@@ -79,6 +90,10 @@ class Numbers:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self._numbers: dict[str, int] = {}
+
+    def known(self, text: str) -> int:
+        """The number of a text, -1 without one."""
+        return self._numbers.get(plain(text), -1)
 
     def of(self, texts: list[str]) -> list[int]:
         """Numbers, known or new."""

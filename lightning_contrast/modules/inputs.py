@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from lightning_contrast.contrast import Contrast
 from lightning_contrast.data.batch import PAIRS, batch_inputs
 
-_NOT_PAYLOAD = {"views", "input", "negative", *(name for pair in PAIRS for name in pair)}
+_NOT_PAYLOAD = {"views", "input", "negative", "negative_id", *(name for pair in PAIRS for name in pair)}
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Inputs:
     anchors: Any = None
     positives: Any = None
     negatives: Any = None
+    negative_id: Tensor | None = None
+    """``document_id`` of the negatives, ``[N, H]``."""
 
 
 def inputs_of(batch: Mapping[str, Any]) -> Inputs:
@@ -26,9 +30,18 @@ def inputs_of(batch: Mapping[str, Any]) -> Inputs:
     inputs = list(batch_inputs(batch).values())
     if "views" in batch:
         return Inputs(views=inputs)
-    return Inputs(anchors=inputs[0], positives=inputs[1], negatives=batch.get("negative"))
+    return Inputs(
+        anchors=inputs[0], positives=inputs[1], negatives=batch.get("negative"), negative_id=batch.get("negative_id")
+    )
 
 
 def payload_of(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Everything else that is a tensor: index, label, score, time, ..."""
     return {key: value for key, value in batch.items() if key not in _NOT_PAYLOAD and isinstance(value, Tensor)}
+
+
+def with_negative_id(contrast: Contrast, ids: Tensor) -> Contrast:
+    """The ``document_id`` of hard negatives, ``[N, H]``, -1 where unknown, at their block; they answer no query."""
+    (block,) = (b for b in contrast.candidates if b.name == "negative")
+    ids = ids.reshape(block.first.shape[: 1 if block.where == "batch" else 2])
+    return contrast.attach("negative", document_id=ids, query_id=torch.full_like(ids, -1))

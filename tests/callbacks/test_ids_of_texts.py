@@ -39,14 +39,16 @@ class Seen(ContrastCallback):
             self.counted[name] = self.counted.get(name, 0) + int(here.sum())
 
 
-def trained(memory, filtered: bool = True) -> Seen:
+def trained(memory=None, filtered: bool = True, rows=ROWS, in_batch: bool = True) -> Seen:
     torch.manual_seed(0)
     seen = Seen()
-    data = TextDataModule(ROWS, val=ROWS, test=ROWS, tokenizer=HashedWords(words=512), batch_size=4)
-    module = ContrastiveModule(encoder=BagOfWords(512, 8), objective=InfoNCE(temperature=0.1))
+    data = TextDataModule(rows, val=rows, test=rows, tokenizer=HashedWords(words=512), batch_size=4)
+    module = ContrastiveModule(encoder=BagOfWords(512, 8), objective=InfoNCE(temperature=0.1), in_batch=in_batch)
     rules = [FalseNegativeFilter(same=["query_id", "document_id"])] if filtered else []
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-    pl.Trainer(max_steps=8, limit_val_batches=0, callbacks=[memory, *rules, seen], **options).fit(module, data)
+    pl.Trainer(
+        max_steps=8, limit_val_batches=0, callbacks=[*([memory] if memory else []), *rules, seen], **options
+    ).fit(module, data)
     return seen
 
 
@@ -66,3 +68,23 @@ def test_an_equal_document_is_no_negative(make, block):
     assert seen.counted[block] > 0
     assert not any(seen.wrong.values())
     assert trained(make(), filtered=False).wrong[block] > 0, "the data has such documents"
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+@pytest.mark.filterwarnings("ignore:.*queries of:UserWarning")
+def test_a_hard_negative_that_is_the_document_of_another(in_batch):
+    after = dict(zip(WORDS, WORDS[1:] + WORDS[:1], strict=True))
+    rows = [
+        {**row, "negative_1": f"the {after[word]} sleeps", "negative_2": "nobody wrote this elsewhere"}
+        for row, word in zip(ROWS, [word for word in WORDS for _ in range(4)], strict=True)
+    ]
+    data = TextDataModule(rows, val=rows, test=rows, tokenizer=HashedWords(words=512), batch_size=4)
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    at = {text: number for number, text in enumerate(data.describe(range(len(WORDS))))}
+    for own, (first, second) in zip(batch["document_id"].tolist(), batch["negative_id"].tolist(), strict=True):
+        word = next(word for word in WORDS if at[f"the {word} sleeps"] == own)
+        assert (first, second) == (at[f"the {after[word]} sleeps"], -1)
+    assert not any(trained(rows=rows, in_batch=in_batch).wrong.values())
+    # each anchor's own negative is another document; only those of the rest of the batch may be its own
+    assert (trained(filtered=False, rows=rows, in_batch=in_batch).wrong["negative"] > 0) == in_batch
