@@ -9,10 +9,9 @@ from torch.utils.data import DataLoader
 
 from lightning_contrast.callbacks.embedding import first_input, key_input
 from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefresh
-from lightning_contrast.callbacks.keys import IDS, KNOWN
+from lightning_contrast.callbacks.keys import KNOWN
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.functional.bm25 import bm25_topk, require_bm25
-from lightning_contrast.functional.by_index import order_of
 
 
 class BM25Negatives(HardNegativeRefresh):
@@ -50,9 +49,7 @@ class BM25Negatives(HardNegativeRefresh):
         data = read_tokens(self._source)
         if self._same_label and "label" not in data:
             raise ValueError("BM25Negatives(same_label=True): the data set yields no 'label'.")
-        self.index, self.table = data["index"], self.found(data)
-        self._ids = {key: data[key] for key in IDS if key in data}
-        self._row_of = order_of(self.index)
+        self._take_up(self.found(data), data)
 
     def found(self, data: dict[str, Tensor]) -> Tensor:
         """Rows ``[N, num_negatives]`` of each sample's negatives, best first; -1 where there is none.
@@ -77,7 +74,7 @@ class BM25Negatives(HardNegativeRefresh):
 
 
 def read_tokens(source: DataLoader[Any]) -> dict[str, Tensor]:
-    """``query`` and ``document``, padded to one width, ``index`` and, where they are there, ``label`` and ids of all samples.
+    """``query`` and ``document``, padded to one width, and ``index``, ``label`` and ids, as far as there, of all samples.
 
     Raises:
         ValueError: for inputs that are no pairs of token numbers.

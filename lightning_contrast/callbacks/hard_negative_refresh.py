@@ -169,7 +169,7 @@ class HardNegativeRefresh(Reembed):
 
     def payload(self) -> tuple[str, ...]:
         """And the key that must differ."""
-        return tuple(dict.fromkeys((*super().payload(), *filter(None, [self.rules.same_key]))))
+        return (*super().payload(), *(() if self.rules.same_key is None else (self.rules.same_key,)))
 
     def read(self, pl_module: Any, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Of unit norm, and the teacher's where it is asked."""
@@ -208,15 +208,17 @@ class HardNegativeRefresh(Reembed):
                 f"HardNegativeRefresh: the data set changed since the last refresh ({len(self.index)} samples, now "
                 f"{len(index)}, or another order of 'index'); mined ids would mean other samples."
             )
-        row_of = order_of(index)
         figures = mined_figures(table, data["removed"], self.rules.names, data.get("label"), self.table)
         if self.path is not None and trainer.is_global_zero:
             write_mined(self.path, as_table(index, data["positive"], table, data["score"]))
         self._figures = figures
-        self.index, self.table, self._row_of = index, table, row_of
-        self._ids = {key: data[key] for key in IDS if key in data}
+        self._take_up(table, data)
         self._z = None if self.gradient else data.get("candidate", data["key"])
         self._made = self.step
+
+    def _take_up(self, table: Tensor, data: dict[str, Tensor]) -> None:
+        self.index, self.table, self._row_of = data["index"], table, order_of(data["index"])
+        self._ids = {key: data[key] for key in IDS if key in data}
 
     # Use ----------------------------------------------------------------------------------------------------------
 

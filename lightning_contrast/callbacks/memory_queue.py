@@ -28,7 +28,8 @@ class MemoryQueue(ContrastCallback):
     Args:
         size: entries, > 0; any batch size goes, even one larger than the queue.
         warmup_steps: optimizer steps in which the queue fills but is not scored, while the encoder still moves fast.
-        payload: keys of the payload to store; ``None`` is ``index``, ``label``, ``query_id`` and ``document_id``, as far as there.
+        payload: keys of the payload to store; ``None`` is ``index``, ``label``, ``query_id`` and ``document_id``, as far as
+            there.
         dtype: of the stored keys; ``None`` keeps theirs, ``bfloat16`` halves the memory (a million keys of 128: 256 MB).
         classes: ``None`` is one queue. A number: a queue of ``size // classes`` for each label ``0 .. classes - 1``, so
             that rare classes are not washed out; rows of other labels are not stored.

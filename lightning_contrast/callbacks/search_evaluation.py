@@ -24,9 +24,10 @@ class SearchEvaluation(ContrastCallback):
 
     Beside each figure stand two that say what it is worth: ``val/ndcg@10_untrained``, of the encoder before the first step
     (a pretrained one as it came), and ``val/ndcg@10_bm25``, of a search by words. Both are found once. Needs a DataModule
-    with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). Documents are encoded and
-    queries search by all processes together, with the weights of now, in evaluation mode; similarity is the cosine. Not in the sanity check.
-    With ``fast_dev_run`` only the first batches of documents and queries are read: the figures then say nothing.
+    with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). All
+    processes together encode documents and search for queries, with the weights of now, in evaluation mode; similarity is
+    the cosine. Not in the sanity check. With ``fast_dev_run`` only the first batches of documents and queries are read: the
+    figures then say nothing.
 
     Args:
         figures: names such as ``ndcg@10``, ``mrr@10``, ``recall@10``, ``map@100``.

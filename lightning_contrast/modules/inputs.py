@@ -30,9 +30,8 @@ def inputs_of(batch: Mapping[str, Any]) -> Inputs:
     inputs = list(batch_inputs(batch).values())
     if "views" in batch:
         return Inputs(views=inputs)
-    return Inputs(
-        anchors=inputs[0], positives=inputs[1], negatives=batch.get("negative"), negative_id=batch.get("negative_id")
-    )
+    ids = batch.get("negative_id") if "negative" in batch else None
+    return Inputs(anchors=inputs[0], positives=inputs[1], negatives=batch.get("negative"), negative_id=ids)
 
 
 def payload_of(batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +40,17 @@ def payload_of(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_negative_id(contrast: Contrast, ids: Tensor) -> Contrast:
-    """The ``document_id`` of hard negatives, ``[N, H]``, -1 where unknown, at their block; they answer no query."""
+    """The ``document_id`` of hard negatives, ``[N, H]``, -1 where unknown, at their block; they answer no query.
+
+    Raises:
+        ValueError: for another number of ids than of negatives.
+    """
     (block,) = (b for b in contrast.candidates if b.name == "negative")
-    ids = ids.reshape(block.first.shape[: 1 if block.where == "batch" else 2])
+    shape = block.first.shape[:-1]
+    if ids.numel() != shape.numel():
+        raise ValueError(
+            f"batch['negative_id'] is {list(ids.shape)}, but there are {shape.numel()} negatives: give the document_id of "
+            "each, [N, H], -1 where it is unknown."
+        )
+    ids = ids.reshape(shape)
     return contrast.attach("negative", document_id=ids, query_id=torch.full_like(ids, -1))

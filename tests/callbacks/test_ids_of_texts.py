@@ -8,10 +8,13 @@ from torch import Tensor
 from lightning_contrast import ContrastiveModule
 from lightning_contrast.callbacks import BM25Negatives, FalseNegativeFilter, HardNegativeRefresh, MemoryQueue
 from lightning_contrast.callbacks.callback import ContrastCallback
-from lightning_contrast.contrast import Scores
+from lightning_contrast.contrast import Contrast, Scores
 from lightning_contrast.data import HashedWords, TextDataModule
 from lightning_contrast.encoders import BagOfWords
+from lightning_contrast.modules.inputs import with_negative_id
 from lightning_contrast.objectives import InfoNCE
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*queries of:UserWarning")
 
 WORDS = ("cat", "dog", "crow", "goat")
 ROWS = [
@@ -62,7 +65,6 @@ def trained(memory=None, filtered: bool = True, rows=ROWS, in_batch: bool = True
     ],
     ids=["queue", "mined", "mined, with gradient", "by words"],
 )
-@pytest.mark.filterwarnings("ignore:.*queries of:UserWarning")
 def test_an_equal_document_is_no_negative(make, block):
     seen = trained(make())
     assert seen.counted[block] > 0
@@ -70,8 +72,26 @@ def test_an_equal_document_is_no_negative(make, block):
     assert trained(make(), filtered=False).wrong[block] > 0, "the data has such documents"
 
 
+def test_a_checkpoint_has_the_ids(tmp_path):
+    torch.manual_seed(0)
+    refresh = HardNegativeRefresh(12, range_max=15)
+    trained(refresh)
+    torch.save(refresh.state_dict(), tmp_path / "state")
+    again = HardNegativeRefresh(12, range_max=15, start=1000)  # mines nothing of its own
+    again.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    seen = trained(again)
+    assert seen.counted["mined"] > 0
+    assert not any(seen.wrong.values())
+
+
+@pytest.mark.parametrize("ids", [torch.tensor([1]), torch.zeros(2, 3, dtype=torch.int64)])
+def test_as_many_ids_as_negatives(ids):
+    contrast = Contrast.from_pairs(torch.eye(2), torch.eye(2), negatives=torch.eye(2))
+    with pytest.raises(ValueError, match=r"batch\['negative_id'\] is \[.*there are 2 negatives"):
+        with_negative_id(contrast, ids)
+
+
 @pytest.mark.parametrize("in_batch", [True, False])
-@pytest.mark.filterwarnings("ignore:.*queries of:UserWarning")
 def test_a_hard_negative_that_is_the_document_of_another(in_batch):
     after = dict(zip(WORDS, WORDS[1:] + WORDS[:1], strict=True))
     rows = [

@@ -5,10 +5,11 @@ import json
 import pytest
 import yaml
 
+import lightning_contrast.data
 from lightning_contrast.cli import evidence
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evidence.clock import Clock
-from lightning_contrast.cli.evidence.job import BASELINES, Job
+from lightning_contrast.cli.evidence.job import BASELINES, Job, part_name
 from lightning_contrast.cli.evidence.records import Records
 from lightning_contrast.cli.evidence.rows import BY_SIZE
 from lightning_contrast.cli.evidence.run import run
@@ -28,7 +29,6 @@ HELD = {
 }  # fmt: skip
 BY_CLASS_SIZE = set(BY_SIZE)
 """Columns that balanced data lack."""
-ON_TEXTS = ["refresh", "search-definitions", "search-packages", "search-translations"]
 TEXTS = [
     *[("refresh", row) for row in ("mined once", "refreshed", "in-batch negatives")],
     *[("search-packages", row.name) for row in read_study("search-packages").rows if row.name not in BASELINES],
@@ -44,6 +44,12 @@ def written(folder, **changes):
 def known(name):
     """Whether what a study needs is there."""
     return name != "imbalance" or "imbalance" in FashionMNISTDataModule.__init__.__annotations__
+
+
+def on_texts(name):
+    study = read_study(name)
+    data = part_name(study.job(study.rows[0], 0, 1.0, None, ()).settings()["data"])
+    return hasattr(getattr(lightning_contrast.data, data), "query_inputs")
 
 
 def line(study, row, seed=0, knn=0.5, steps=3):
@@ -82,7 +88,7 @@ def test_what_is_shipped(name):
         assert settings["model"]["encoder"] == study.job(study.rows[0], 0, 1.0, None, ()).settings()["model"]["encoder"]
 
 
-@pytest.mark.parametrize("name", [n for n in studies() if n != "bias" and n not in ON_TEXTS and known(n)])
+@pytest.mark.parametrize("name", [n for n in studies() if n != "bias" and not on_texts(n) and known(n)])
 def test_rows_of_a_shipped_study_on_pictures_train(name):
     study = read_study(name)
     kinds = {}

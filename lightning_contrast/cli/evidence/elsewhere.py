@@ -36,5 +36,8 @@ def _reason(slug: str) -> str:
     parts = sorted(FEWER & data.get("init_args", {}).keys()) if isinstance(data, dict) else []
     part = f", a part of it (`{'`, `'.join(parts)}`)" if parts else ""
     if hasattr(getattr(lightning_contrast.data, part_name(data), None), "query_inputs"):
-        return f"it trains on texts (`{part_name(data)}`), and was not run further than its test does; the studies `search-...` compare memories and negatives on texts"
+        return (
+            f"it trains on texts (`{part_name(data)}`), and was not run further than its test does; the studies "
+            "`search-...` compare memories and negatives on texts"
+        )
     return f"in no study; it trains on `{part_name(data)}`{part}, where no other method here does: nothing to compare"

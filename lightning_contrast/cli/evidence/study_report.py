@@ -69,7 +69,8 @@ def draw(study: Study, rows: Sequence[Row], runs: Sequence[dict[str, Any]], path
     panel = axes if panels == 1 else axes[0]
     _draw_curves(panel, study, rows, runs, note)
     handles, labels = panel.get_legend_handles_labels()
-    figure_.legend(handles, labels, frameon=False, fontsize=9, loc="outside lower center", ncols=3)
+    columns = 3 if panels == 2 or max(map(len, labels)) <= 26 else 2  # three long names are wider than one panel
+    figure_.legend(handles, labels, frameon=False, fontsize=9, loc="outside lower center", ncols=columns)
     if panels == 2:
         _draw_lines(axes[1], study, {row.slug: row for row in rows})
     return save_png(figure_, path)
