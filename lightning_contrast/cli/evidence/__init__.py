@@ -71,7 +71,8 @@ def study_run(study: Any, options: argparse.Namespace, others: tuple[str, ...], 
     from lightning_contrast.cli.evidence.study_report import write_study
 
     budget, seeds = options.budget or study.seconds, options.seeds or study.seeds
-    jobs = [study.job(row, seed, budget, options.steps, others) for seed in range(seeds) for row in study.rows]
+    steps = options.steps or (None if options.budget else study.steps)
+    jobs = [study.job(row, seed, budget, steps, others) for seed in range(seeds) for row in study.rows]
     jobs = [job for job in jobs if job.slug not in ("raw pixels", "BM25") or job.seed == 0]  # nothing random in them
     records = Records(options.out / f"{study.name}.jsonl")
     report = lambda runs: write_study(study, runs, options.out, jobs[0].setting, command)  # noqa: E731
