@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_contrast.cli.errors import UserError, nearest
-from lightning_contrast.cli.evidence.job import BASELINES, Job, on_shared_data
+from lightning_contrast.cli.evidence.job import BASELINES, Job, makes_features, on_shared_data
 from lightning_contrast.cli.evidence.records import Record, Records
 from lightning_contrast.cli.evidence.rows import NAMES
 from lightning_contrast.cli.recipes import methods
@@ -145,10 +145,12 @@ def _options(words: list[str]) -> tuple[str, ...]:
 def _asked(slugs: list[str]) -> list[str]:
     shipped = [method.slug for method in methods() if method.recipe]
     if slugs == ["all"]:
-        return [slug for slug in shipped if on_shared_data(slug)]
+        return [slug for slug in shipped if on_shared_data(slug) and makes_features(slug)]
     for slug in slugs:
         if slug not in shipped:
             raise UserError(f"{slug}: not a recipe{nearest(slug, shipped)}. `lightning-contrast methods` lists all.")
         if not on_shared_data(slug):
             raise UserError(f"{slug}: on other data than the methods that are compared; make a study of it (--study).")
+        if not makes_features(slug):
+            raise UserError(f"{slug}: its encoder makes pictures, not features, and the comparison scores features.")
     return list(dict.fromkeys(slugs))
