@@ -20,7 +20,9 @@ def model_place(model: str) -> str:
     name, _, inside = model.removeprefix(PACKAGE).partition("/")
     spec = find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"model={model!r}: no Python package {name!r} is installed: pip install {name.replace('_', '-')}")
+        raise ValueError(
+            f"model={model!r}: no Python package {name!r} is installed: pip install {name.replace('_', '-')}"
+        )
     folder = Path(spec.submodule_search_locations[0]) / inside
     if not folder.is_dir():
         raise ValueError(f"model={model!r}: the package {name!r} has no folder {inside!r}.")

@@ -129,7 +129,7 @@ def test_detached_keys_have_no_gradient_and_anchors_keep_theirs():
         stored = torch.cat([sides[1], sides[0]]).detach()
     torch.testing.assert_close(module.encoder.weight.detach(), weight.detach(), atol=1e-5, rtol=1e-4)
     views = simclr()
-    with pytest.raises(ValueError, match="detach_keys=True.*is for pairs"):
+    with pytest.raises(ValueError, match=r"detach_keys=True.*is for pairs"):
         fit(views, [MemoryQueue(detach_keys=True)], steps=2)
 
 
