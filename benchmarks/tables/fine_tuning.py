@@ -93,7 +93,7 @@ def train_theirs(pairs: int, steps: int, seed: int, chunk: int | None) -> tuple[
 
     marks: list[float] = []
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Clock(TrainerCallback):
         def on_step_end(self, *args: Any, **more: Any) -> None:
             marks.append(time.process_time())
 
