@@ -126,14 +126,21 @@ from lightning_contrast.regularisers import (
     RotationPretext,
     TransportMatching,
 )
-from lightning_contrast.similarities import LipschitzBilinear, MaxSim
-from lightning_contrast.targets import LabelSimilarity, SameLabel, TreeOverlap, VectorScore
+from lightning_contrast.similarities import AcrossHalves, LipschitzBilinear, MaxSim
+from lightning_contrast.targets import LabelSimilarity, Neighbours, SameLabel, TreeOverlap, VectorScore
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 from lightning_contrast.transforms import Composition, GroupWhitening, NonNegative
 
 N, D = 6, 4
 TAU = 0.3
 EYE = torch.eye(N, D, dtype=torch.float64)
+
+
+def band_by_hand(z: Tensor) -> Tensor:
+    """Cross-entropy with the two neighbours, of inner products."""
+    band = torch.diag(torch.ones(N - 1), 1) + torch.diag(torch.ones(N - 1), -1)
+    logits = (z @ z.mT / TAU).masked_fill(torch.eye(N, dtype=torch.bool), -1e9)
+    return F.cross_entropy(logits, (band / band.sum(1, keepdim=True)).to(z.dtype))
 
 
 def views(z: Tensor, n: int = 2, **payload: Any) -> Contrast:
@@ -845,6 +852,20 @@ TABLE = [
             Contrast.from_pairs((z[0][:, None], torch.ones(N, 1)), (z[1][:, None], torch.ones(N, 1)))
         ),
         infonce,
+    ),
+    R(
+        "quick-thoughts",
+        "band labels: soft InfoNCE with a band as target",
+        lambda z: InfoNCE(TAU, Dot(), target=Neighbours())(Contrast.from_views(z[:1], place=torch.arange(N))),
+        lambda z: band_by_hand(z[0]),
+    ),
+    R(
+        "quick-thoughts",
+        "zero encoders: log(N - 1)",
+        lambda z: InfoNCE(TAU, AcrossHalves(), target=Neighbours())(
+            Contrast.from_views(0 * z[:1, :, :4], place=torch.arange(N))
+        ),
+        math.log(N - 1),
     ),
     R(
         "gist",

@@ -8,6 +8,7 @@ from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler
 from lightning_contrast.data.coloured import ColouredDataModule
 from lightning_contrast.data.community_batches import CommunityBatchSampler
+from lightning_contrast.data.consecutive_batches import ConsecutiveBatchSampler
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.digits import DigitsDataModule
 from lightning_contrast.data.distinct_batches import DistinctBatchSampler
@@ -60,6 +61,7 @@ __all__ = [
     "BindingBatchSampler",
     "ColouredDataModule",
     "CommunityBatchSampler",
+    "ConsecutiveBatchSampler",
     "ContrastiveDataset",
     "DigitsDataModule",
     "DistinctBatchSampler",

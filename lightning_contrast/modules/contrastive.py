@@ -216,7 +216,8 @@ class ContrastiveModule(WithTeachers):
 
     def _score(self, batch: Any) -> list[tuple[Contrast, Result]]:
         requires = self.objective.requires
-        check_batch(batch, labels_make_pairs="label" in requires, need=requires)
+        within = "label" in requires or bool(self.objective.target is not None and self.objective.target.reads)
+        check_batch(batch, labels_make_pairs=within, need=requires)
         contrasts = self.contrast(batch)
         contrasts = [contrasts] if isinstance(contrasts, Contrast) else list(contrasts)
         contrasts = [c.replace(exchange=self.exchange) for c in contrasts]
