@@ -216,8 +216,8 @@ class ContrastiveModule(WithTeachers):
 
     def _score(self, batch: Any) -> list[tuple[Contrast, Result]]:
         requires = self.objective.requires
-        within = "label" in requires or bool(self.objective.target is not None and self.objective.target.reads)
-        check_batch(batch, labels_make_pairs=within, need=requires)
+        one_view = self.objective.one_view or any(getattr(c, "one_view", False) for c in self._callbacks("on_contrast"))
+        check_batch(batch, labels_make_pairs="label" in requires, need=requires, one_view=one_view)
         contrasts = self.contrast(batch)
         contrasts = [contrasts] if isinstance(contrasts, Contrast) else list(contrasts)
         contrasts = [c.replace(exchange=self.exchange) for c in contrasts]

@@ -55,7 +55,7 @@ class InfoNCE(Objective):
             raise ValueError(f"label_smoothing={label_smoothing}: must lie in [0, 1); 0.1 is usual.")
         self.label_smoothing = label_smoothing
         if target is not None:
-            self.target = target
+            self.target, self.one_view = target, bool(target.reads)
             self.requires = target.reads  # type: ignore[misc]
         if label_smoothing:
             self.form = None
