@@ -854,6 +854,14 @@ TABLE = [
         infonce,
     ),
     R(
+        "triple-encoders",
+        "e1 = e2: ccl",
+        lambda z: ScoreRegression()(
+            Contrast.from_views(Composition()(torch.stack([z[0], z[1], z[1]])), score=torch.linspace(0, 1, N).to(z))
+        ),
+        lambda z: ScoreRegression()(pairs(z[:2], score=torch.linspace(0, 1, N).to(z))),
+    ),
+    R(
         "quick-thoughts",
         "band labels: soft InfoNCE with a band as target",
         lambda z: InfoNCE(TAU, Dot(), target=Neighbours())(Contrast.from_views(z[:1], place=torch.arange(N))),

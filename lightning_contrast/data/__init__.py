@@ -51,6 +51,7 @@ from lightning_contrast.data.text_views import (
 from lightning_contrast.data.token_pairs import TokenPairs
 from lightning_contrast.data.tokenizer import TextTokenizer
 from lightning_contrast.data.tree_bands import TreeBandDataModule
+from lightning_contrast.data.verse_windows import TextPart, VerseWindowDataModule
 from lightning_contrast.data.verses import VerseDataModule
 from lightning_contrast.data.word_siblings import SiblingSubstitution
 from lightning_contrast.data.wordnet_datamodule import WordNetDataModule
@@ -99,12 +100,14 @@ __all__ = [
     "TextCollate",
     "TextDataError",
     "TextDataModule",
+    "TextPart",
     "TextTokenizer",
     "TextView",
     "TextViewsInTurn",
     "TokenPairs",
     "TreeBandDataModule",
     "VerseDataModule",
+    "VerseWindowDataModule",
     "Visits",
     "WordCropping",
     "WordDeletion",

@@ -59,6 +59,7 @@ SMALL = {
         '"edit": {{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}}}}}}}',
     ],
     "VerseDataModule": ["--data.batch_size=16"],
+    "VerseWindowDataModule": ["--data.batch_size=16"],
     "PythonCodeDataModule": ["--data.packages=[rich]", "--data.batch_size=16"],
 }  # fmt: skip
 
@@ -99,7 +100,7 @@ def test_head(method):
         assert found, f"no test names {name}"
 
 
-KEPT = ("sampler", "n_views", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer")
+KEPT = ("sampler", "n_views", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer", "mixed")
 """Settings of the data without which a recipe is another."""
 
 
