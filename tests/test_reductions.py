@@ -44,6 +44,7 @@ from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
 from lightning_contrast.functional.neighbour_order import neighbour_order
 from lightning_contrast.functional.neuron_matching import match_units, unit_correlation, unit_sums
+from lightning_contrast.functional.plackett_luce import advantages, log_ranking, sampled_rankings
 from lightning_contrast.functional.potential import log_potential
 from lightning_contrast.functional.task_space import bhattacharyya, inpca
 from lightning_contrast.functional.two_sample_critic import critic_divergence
@@ -852,6 +853,15 @@ TABLE = [
             Contrast.from_pairs((z[0][:, None], torch.ones(N, 1)), (z[1][:, None], torch.ones(N, 1)))
         ),
         infonce,
+    ),
+    R(
+        "pg-rank",
+        "constant utility: zero gradient",
+        lambda z: (
+            advantages(torch.ones(N, N).to(z), sampled_rankings((z[0] @ z[1].mT).detach(), 5, torch.arange(N), 1), 10)
+            * log_ranking(z[0] @ z[1].mT, sampled_rankings((z[0] @ z[1].mT).detach(), 5, torch.arange(N), 1))
+        ).sum(),
+        0.0,
     ),
     R(
         "triple-encoders",
