@@ -31,6 +31,7 @@ from lightning_contrast.data.noise_path import NoisePath
 from lightning_contrast.data.package_search import PackageSearchDataModule
 from lightning_contrast.data.package_texts import PackageTextDataModule
 from lightning_contrast.data.places import PlacesDataModule, Visits
+from lightning_contrast.data.propositions import SpanTokenizer, VerseClauseDataModule
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.python_code import PythonCodeDataModule
 from lightning_contrast.data.rewritten_queries import RewrittenQueries
@@ -95,6 +96,7 @@ __all__ = [
     "ShuffledBatchSampler",
     "SiblingSubstitution",
     "SpanDeletion",
+    "SpanTokenizer",
     "SynonymSubstitution",
     "TensorImages",
     "TextCollate",
@@ -106,6 +108,7 @@ __all__ = [
     "TextViewsInTurn",
     "TokenPairs",
     "TreeBandDataModule",
+    "VerseClauseDataModule",
     "VerseDataModule",
     "VerseWindowDataModule",
     "Visits",

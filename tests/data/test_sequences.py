@@ -7,16 +7,18 @@ from lightning_contrast import Contrast
 from lightning_contrast.data import (
     ConsecutiveBatchSampler,
     HashedWords,
+    SpanTokenizer,
     TextDataModule,
     TextPart,
     TextTokenizer,
+    VerseClauseDataModule,
     VerseWindowDataModule,
     verses,
 )
 from lightning_contrast.data.verse_windows import curved_rows, mixed_rows
 from lightning_contrast.encoders import TextEncoder
 from lightning_contrast.functional.curved_targets import context_scores, curved_targets, mixed_targets
-from lightning_contrast.objectives import ScoreRegression
+from lightning_contrast.objectives import ScoreRegression, SupCon
 from lightning_contrast.transforms import Composition
 
 
@@ -156,3 +158,71 @@ class TestCurvedObjective:
             rows = torch.cat([rows, encode(text)])
             assert context_scores(rows, candidates, mixed=True).shape == (2,)
         assert calls == ["a", "bb", "cccc"]
+
+
+class TestPropositions:
+    TEXT = "he sang, and she left"
+
+    @pytest.fixture(scope="class")
+    def tokenizer(self):
+        made = SpanTokenizer(vocab_size=100)
+        made.learn([self.TEXT] * 9)
+        return made
+
+    def test_marks_become_masks(self, tokenizer):
+        found = tokenizer(["he sang, [[and she]] left", "[[he]] sang", self.TEXT])
+        assert found["pooling_mask"].tolist() == [[0, 0, 0, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0, 0], [1] * 7]
+        plain = tokenizer([self.TEXT])
+        assert torch.equal(found["input_ids"][:1], plain["input_ids"]), "the text is read as a whole"
+
+    def test_what_is_cut_off_is_pooled_as_a_whole(self):
+        made = SpanTokenizer(vocab_size=100, max_length=4)
+        made.learn([self.TEXT] * 9)
+        with pytest.warns(UserWarning, match="max_length"):
+            found = made(["he sang, and she [[left]]"])
+        assert torch.equal(found["pooling_mask"], found["attention_mask"])
+
+    def test_two_parts_of_a_text(self, tokenizer):
+        torch.manual_seed(0)
+        encoder = TextEncoder(config={"hidden_size": 8, "num_attention_heads": 1, "vocab_size": 100}).eval()
+        one, other, again, whole = encoder(
+            tokenizer(
+                ["[[he sang]], and she left", "he sang, [[and she left]]", "[[he sang]], and she left", self.TEXT]
+            )
+        )
+        torch.testing.assert_close(one, again)
+        assert not torch.allclose(one, other)
+        torch.testing.assert_close(whole, encoder(same_words(tokenizer)([self.TEXT]))[0])
+
+    def test_a_part_without_an_equivalent_is_a_negative_alone(self):
+        z = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+        label = torch.tensor([0, 1, -1])
+        found = SupCon(0.5)(Contrast.from_pairs(z[0], z[1], label=label))
+        unit = torch.nn.functional.normalize(z, dim=-1)
+        logits = unit[0] @ unit[1].mT / 0.5
+        torch.testing.assert_close(found, torch.nn.functional.cross_entropy(logits[:2], torch.arange(2)))
+
+    def test_clauses_of_verses(self, monkeypatch):
+        made = {("Mark", c, v): f"he {c}, she {v}; they" for c in range(1, 41) for v in range(1, 4)}
+        made["Mark", 1, 1] = "one clause"
+        monkeypatch.setattr(verses, "read_verses", lambda *where: made)
+        data = VerseClauseDataModule()
+        data.setup()
+        items = [data.train_set[row] for row in range(len(data.train_set))]
+        assert all(item["query"].count("[[") == 1 for item in items)
+        assert len({item["label"] for item in items}) == len(items)
+        assert [item["query"].index("[[") for item in items[:3]] == sorted(
+            item["query"].index("[[") for item in items[:3]
+        )
+        assert not any("one clause" in item["query"] for item in items)
+        with pytest.raises(ValueError, match="SpanTokenizer"):
+            VerseClauseDataModule(tokenizer=HashedWords())
+        with pytest.raises(ValueError, match="task"):
+            VerseClauseDataModule(task="single")
+
+
+def same_words(tokenizer):
+    """The same words without masks."""
+    made = TextTokenizer(vocab_size=100)
+    made.load_state_dict(tokenizer.state_dict())
+    return made

@@ -59,6 +59,7 @@ SMALL = {
         '"edit": {{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}}}}}}}',
     ],
     "VerseDataModule": ["--data.batch_size=16"],
+    "VerseClauseDataModule": ["--data.batch_size=16"],
     "VerseWindowDataModule": ["--data.batch_size=16"],
     "PythonCodeDataModule": ["--data.packages=[rich]", "--data.batch_size=16"],
 }  # fmt: skip
