@@ -855,6 +855,15 @@ TABLE = [
         infonce,
     ),
     R(
+        "cwm-analogies",
+        "cos+ = cos-: the margin",
+        lambda z: Triplet(0.15, similarity=Cosine(), positives="pair")(
+            pairs(z, in_batch=False, negatives=z[1].detach()[:, None])
+        ),
+        0.15,
+        "value",
+    ),
+    R(
         "pg-rank",
         "constant utility: zero gradient",
         lambda z: (

@@ -54,6 +54,7 @@ from lightning_contrast.data.tokenizer import TextTokenizer
 from lightning_contrast.data.tree_bands import TreeBandDataModule
 from lightning_contrast.data.verse_windows import TextPart, VerseWindowDataModule
 from lightning_contrast.data.verses import VerseDataModule
+from lightning_contrast.data.word_contexts import WordContextDataModule
 from lightning_contrast.data.word_siblings import SiblingSubstitution
 from lightning_contrast.data.wordnet_datamodule import WordNetDataModule
 
@@ -112,6 +113,7 @@ __all__ = [
     "VerseDataModule",
     "VerseWindowDataModule",
     "Visits",
+    "WordContextDataModule",
     "WordCropping",
     "WordDeletion",
     "WordHalf",

@@ -60,6 +60,7 @@ SMALL = {
     ],
     "VerseDataModule": ["--data.batch_size=16"],
     "VerseClauseDataModule": ["--data.batch_size=16"],
+    "WordContextDataModule": ["--data.root={wordnet}", "--data.min_count=1", "--data.batch_size=16"],
     "VerseWindowDataModule": ["--data.batch_size=16"],
     "PythonCodeDataModule": ["--data.packages=[rich]", "--data.batch_size=16"],
 }  # fmt: skip
