@@ -216,7 +216,8 @@ class ContrastiveModule(WithTeachers):
 
     def _score(self, batch: Any) -> list[tuple[Contrast, Result]]:
         requires = self.objective.requires
-        one_view = self.objective.one_view or any(getattr(c, "one_view", False) for c in self._callbacks("on_contrast"))
+        told = [self.objective, *self._callbacks("on_contrast")]
+        one_view = any(getattr(part, "one_view", False) for part in told)
         check_batch(batch, labels_make_pairs="label" in requires, need=requires, one_view=one_view)
         contrasts = self.contrast(batch)
         contrasts = [contrasts] if isinstance(contrasts, Contrast) else list(contrasts)
