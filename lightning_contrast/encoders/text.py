@@ -104,6 +104,11 @@ class TextEncoder(Encoder):
         """The last layer, ``[N, L, output_dim]``."""
         return self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
 
+    def layers(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The states of every layer, the first those of the embedded tokens, ``[layers + 1, N, L, output_dim]``."""
+        found = self.transformer(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        return torch.stack(found.hidden_states)
+
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """One vector a text, ``[N, output_dim]``."""
         return pooled(states, mask, self.pooling)
