@@ -58,8 +58,8 @@ def context_scores(context: Tensor, candidates: Tensor, mixed: bool = False) -> 
         ``[M]``; in [-1, 1] if not `mixed`.
 
     Example:
-        >>> context_scores(torch.eye(2), torch.tensor([[1.0, 1.0]]), mixed=True)
-        tensor([1.])
+        >>> context_scores(torch.eye(2), torch.tensor([[3.0, 4.0]]))
+        tensor([0.7000])
     """
     unit = F.normalize(candidates, dim=-1)
     if not mixed:

@@ -267,8 +267,8 @@ class ContrastiveModule(WithTeachers):
         if self._probing:
             return
         loss = torch.stack([r.loss for _, r in results]).mean()
-        rows = int(results[0][1].anchors)
-        self.log(f"{stage}/loss", loss, sync_dist=True, batch_size=max(rows, 1), prog_bar=stage == "val")
+        rows = max(int(results[0][1].anchors), 1)
+        self.log(f"{stage}/loss", loss, sync_dist=True, batch_size=rows, prog_bar=stage == "val")
 
     @torch.compiler.disable
     def log(self, *args: Any, **kwargs: Any) -> None:

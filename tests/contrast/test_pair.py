@@ -101,7 +101,7 @@ def test_payload_functions_never_multiply() -> None:
     assert scores.count().tolist() == [2, 2, 2]
 
 
-class MaxSim(Similarity):
+class BestMatch(Similarity):
     """``sum over the anchor's tokens of the best candidate token``; the second tensor is the mask."""
 
     def tile(self, a, b):  # type: ignore[no-untyped-def]
@@ -117,7 +117,7 @@ def test_tuple_embeddings(where: str) -> None:
         return vectors(*shape, 5, seed=seed), (torch.arange(5) < 3).double().expand(*shape, 5).contiguous()
 
     one, two = tokens(4, seed=0), tokens(4, seed=1)
-    c = Contrast.from_pairs(one, two).replace(similarity=MaxSim(), temperature=1.0)
+    c = Contrast.from_pairs(one, two).replace(similarity=BestMatch(), temperature=1.0)
     if where == "private":
         c = c.append(Candidates(tokens(2, 3, seed=2), name="own", where="private"))
     logit = c.scores().logit
