@@ -29,7 +29,7 @@ NO_FAULTS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MAL
 
 ORDER = (
     "whole", "infonce", "clip", "ntxent", "supcon", "soft_targets", "queue", "extras", "mining", "hard_negatives",
-    "gradient_cache", "knn", "probe", "augmentation", "simclr", "overhead",
+    "gradient_cache", "fine_tuning", "knn", "probe", "augmentation", "simclr", "overhead",
 )  # fmt: skip
 
 

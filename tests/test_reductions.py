@@ -44,6 +44,7 @@ from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.hard_mixtures import hard_mixtures
 from lightning_contrast.functional.neighbour_order import neighbour_order
 from lightning_contrast.functional.neuron_matching import match_units, unit_correlation, unit_sums
+from lightning_contrast.functional.plackett_luce import advantages, log_ranking, sampled_rankings
 from lightning_contrast.functional.potential import log_potential
 from lightning_contrast.functional.task_space import bhattacharyya, inpca
 from lightning_contrast.functional.two_sample_critic import critic_divergence
@@ -126,14 +127,21 @@ from lightning_contrast.regularisers import (
     RotationPretext,
     TransportMatching,
 )
-from lightning_contrast.similarities import LipschitzBilinear, MaxSim
-from lightning_contrast.targets import LabelSimilarity, SameLabel, TreeOverlap, VectorScore
+from lightning_contrast.similarities import AcrossHalves, LipschitzBilinear, MaxSim
+from lightning_contrast.targets import LabelSimilarity, Neighbours, SameLabel, TreeOverlap, VectorScore
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 from lightning_contrast.transforms import Composition, GroupWhitening, NonNegative
 
 N, D = 6, 4
 TAU = 0.3
 EYE = torch.eye(N, D, dtype=torch.float64)
+
+
+def band_by_hand(z: Tensor) -> Tensor:
+    """Cross-entropy with the two neighbours, of inner products."""
+    band = torch.diag(torch.ones(N - 1), 1) + torch.diag(torch.ones(N - 1), -1)
+    logits = (z @ z.mT / TAU).masked_fill(torch.eye(N, dtype=torch.bool), -1e9)
+    return F.cross_entropy(logits, (band / band.sum(1, keepdim=True)).to(z.dtype))
 
 
 def views(z: Tensor, n: int = 2, **payload: Any) -> Contrast:
@@ -845,6 +853,46 @@ TABLE = [
             Contrast.from_pairs((z[0][:, None], torch.ones(N, 1)), (z[1][:, None], torch.ones(N, 1)))
         ),
         infonce,
+    ),
+    R(
+        "cwm-analogies",
+        "cos+ = cos-: the margin",
+        lambda z: Triplet(0.15, similarity=Cosine(), positives="pair")(
+            pairs(z, in_batch=False, negatives=z[1].detach()[:, None])
+        ),
+        0.15,
+        "value",
+    ),
+    R(
+        "pg-rank",
+        "constant utility: zero gradient",
+        lambda z: (
+            advantages(torch.ones(N, N).to(z), sampled_rankings((z[0] @ z[1].mT).detach(), 5, torch.arange(N), 1), 10)
+            * log_ranking(z[0] @ z[1].mT, sampled_rankings((z[0] @ z[1].mT).detach(), 5, torch.arange(N), 1))
+        ).sum(),
+        0.0,
+    ),
+    R(
+        "triple-encoders",
+        "e1 = e2: ccl",
+        lambda z: ScoreRegression()(
+            Contrast.from_views(Composition()(torch.stack([z[0], z[1], z[1]])), score=torch.linspace(0, 1, N).to(z))
+        ),
+        lambda z: ScoreRegression()(pairs(z[:2], score=torch.linspace(0, 1, N).to(z))),
+    ),
+    R(
+        "quick-thoughts",
+        "band labels: soft InfoNCE with a band as target",
+        lambda z: InfoNCE(TAU, Dot(), target=Neighbours())(Contrast.from_views(z[:1], place=torch.arange(N))),
+        lambda z: band_by_hand(z[0]),
+    ),
+    R(
+        "quick-thoughts",
+        "zero encoders: log(N - 1)",
+        lambda z: InfoNCE(TAU, AcrossHalves(), target=Neighbours())(
+            Contrast.from_views(0 * z[:1, :, :4], place=torch.arange(N))
+        ),
+        math.log(N - 1),
     ),
     R(
         "gist",

@@ -32,6 +32,7 @@ from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.callbacks.score_histograms import ScoreHistograms
 from lightning_contrast.callbacks.search_evaluation import SearchEvaluation
 from lightning_contrast.callbacks.selec_mix import SelecMix
+from lightning_contrast.callbacks.self_guidance import SelfGuidance
 from lightning_contrast.callbacks.stage_clusters import StageClusters
 from lightning_contrast.callbacks.subclasses import Subclasses
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
@@ -71,6 +72,7 @@ __all__ = [
     "ScoreHistograms",
     "SearchEvaluation",
     "SelecMix",
+    "SelfGuidance",
     "StageClusters",
     "Subclasses",
     "TeacherEmbedding",

@@ -20,6 +20,8 @@ class ContrastCallback(pl.Callback):
     requires: ClassVar[tuple[str, ...]] = ()
     """What it learns from beside the inputs, such as ``label``, be it only to leave negatives out; of an instance, by its
     settings. What it only logs does not count."""
+    reads_vectors: ClassVar[bool] = True
+    """Whether :meth:`on_contrast_end` takes a row to be one vector; ``False`` where tokens with their mask will do."""
     steps_before: int = 0
     """Optimizer steps of its own before the module's first one, such as a teacher's; comparisons count them."""
 

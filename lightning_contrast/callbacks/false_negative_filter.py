@@ -58,6 +58,8 @@ class FalseNegativeFilter(ContrastCallback):
         FileNotFoundError: if the teacher's file is not there.
     """
 
+    reads_vectors = False
+
     def __init__(
         self,
         same_label: bool = False,

@@ -54,6 +54,8 @@ class GeometryMonitor(ContrastCallback):
         ValueError: for values out of range.
     """
 
+    reads_vectors = False
+
     def __init__(self, sample: int = 256, every_n_steps: int | None = None) -> None:
         if sample < 2:
             raise ValueError(f"sample={sample}: at least 2 anchors are needed (256 are usual).")

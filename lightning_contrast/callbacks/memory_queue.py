@@ -23,6 +23,11 @@ class MemoryQueue(ContrastCallback):
     label, entries of the anchor's label are positives. Evaluation reads the queue and leaves it as it is. Until something
     is enqueued, ``in_batch=False`` leaves anchors with their positive alone: a loss of 0.
 
+    Entries have no gradient. Where the keys of the batch have one (no ``key_encoder``), they are drawn to their anchors, and
+    hardly any anchor pushes them away, since the queue takes most of the softmax: one encoder for both sides then gives all
+    samples about the same embedding, the more the larger the queue (``docs/evidence/search-translations.md``). Use a
+    ``key_encoder``, as MoCo does, or ``detach_keys=True``.
+
     Logs ``<name>/fill`` (entries) and ``<name>/age`` (mean, in optimizer steps).
 
     Args:
@@ -35,6 +40,8 @@ class MemoryQueue(ContrastCallback):
             that rare classes are not washed out; rows of other labels are not stored.
         directions: names of the contrasts that feed and read it; ``None`` is all. A module with two towers and a symmetric
             objective needs one queue a direction.
+        detach_keys: the batch's keys have no gradient either, in contrasts that read the queue; for one encoder of both
+            sides and a symmetric objective, where each side is trained as anchor.
         name: of the block and in logs; two queues need two names.
 
     Raises:
@@ -54,6 +61,7 @@ class MemoryQueue(ContrastCallback):
         dtype: Literal["bfloat16"] | None = None,
         classes: int | None = None,
         directions: Sequence[str] | None = None,
+        detach_keys: bool = False,
         name: str = "queue",
     ) -> None:
         if size < 1:
@@ -66,6 +74,7 @@ class MemoryQueue(ContrastCallback):
             raise ValueError(f"classes={classes}: must lie between 1 and size={size}; every class needs a slot.")
         if isinstance(payload, str) or isinstance(directions, str):
             raise ValueError(f"payload={payload!r}, directions={directions!r}: give lists of names.")
+        self.detach_keys = detach_keys
         self.size, self.warmup_steps, self.dtype, self.classes, self.name = size, warmup_steps, dtype, classes, name
         self.payload = None if payload is None else tuple(payload)
         self.directions = None if directions is None else tuple(directions)
@@ -114,6 +123,13 @@ class MemoryQueue(ContrastCallback):
         anchors = contrast.anchors.first
         self._fifo.to(anchors.device)
         self._check_shape(contrast.anchors, f" of {contrast.name!r}")
+        if self.detach_keys:
+            if contrast.is_self:
+                raise ValueError(
+                    "MemoryQueue(detach_keys=True) is for pairs: of views every row is anchor and key at once. Give the module "
+                    "a key_encoder instead, such as Momentum()."
+                )
+            contrast = contrast.replace(candidates=(contrast.candidates[0].detach(), *contrast.candidates[1:]))
         return contrast.append(self.block())
 
     def _check_shape(self, rows: Candidates, whose: str = "") -> None:

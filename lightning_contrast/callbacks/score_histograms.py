@@ -36,6 +36,8 @@ class ScoreHistograms(ContrastCallback):
         ValueError: for values out of range.
     """
 
+    reads_vectors = False
+
     def __init__(self, bins: int = 50, keep: int = 48) -> None:
         if bins < 2:
             raise ValueError(f"bins={bins}: must be at least 2.")

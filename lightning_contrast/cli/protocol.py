@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import instantiate_module
 from torch import Tensor, nn
@@ -32,10 +33,10 @@ def embed_split(embed: Callable[[Tensor], Tensor], loader: Any, key: str = "labe
 
 
 def embedder(module: LightningModule) -> Callable[[Tensor], Tensor]:
-    """The module's features in evaluation mode, on its device."""
+    """The module's features in evaluation mode, on its device; inputs may be mappings of tensors, as token numbers are."""
     module.eval()
     device = module.device
-    return lambda x: module.embed(x.to(device))  # type: ignore[operator]
+    return lambda x: module.embed(move_data_to_device(x, device))  # type: ignore[operator]
 
 
 def untrained(module: LightningModule) -> LightningModule:

@@ -8,6 +8,7 @@ from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler
 from lightning_contrast.data.coloured import ColouredDataModule
 from lightning_contrast.data.community_batches import CommunityBatchSampler
+from lightning_contrast.data.consecutive_batches import ConsecutiveBatchSampler
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.digits import DigitsDataModule
 from lightning_contrast.data.distinct_batches import DistinctBatchSampler
@@ -30,6 +31,7 @@ from lightning_contrast.data.noise_path import NoisePath
 from lightning_contrast.data.package_search import PackageSearchDataModule
 from lightning_contrast.data.package_texts import PackageTextDataModule
 from lightning_contrast.data.places import PlacesDataModule, Visits
+from lightning_contrast.data.propositions import SpanTokenizer, VerseClauseDataModule
 from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.python_code import PythonCodeDataModule
 from lightning_contrast.data.rewritten_queries import RewrittenQueries
@@ -50,7 +52,9 @@ from lightning_contrast.data.text_views import (
 from lightning_contrast.data.token_pairs import TokenPairs
 from lightning_contrast.data.tokenizer import TextTokenizer
 from lightning_contrast.data.tree_bands import TreeBandDataModule
+from lightning_contrast.data.verse_windows import TextPart, VerseWindowDataModule
 from lightning_contrast.data.verses import VerseDataModule
+from lightning_contrast.data.word_contexts import WordContextDataModule
 from lightning_contrast.data.word_siblings import SiblingSubstitution
 from lightning_contrast.data.wordnet_datamodule import WordNetDataModule
 
@@ -60,6 +64,7 @@ __all__ = [
     "BindingBatchSampler",
     "ColouredDataModule",
     "CommunityBatchSampler",
+    "ConsecutiveBatchSampler",
     "ContrastiveDataset",
     "DigitsDataModule",
     "DistinctBatchSampler",
@@ -92,18 +97,23 @@ __all__ = [
     "ShuffledBatchSampler",
     "SiblingSubstitution",
     "SpanDeletion",
+    "SpanTokenizer",
     "SynonymSubstitution",
     "TensorImages",
     "TextCollate",
     "TextDataError",
     "TextDataModule",
+    "TextPart",
     "TextTokenizer",
     "TextView",
     "TextViewsInTurn",
     "TokenPairs",
     "TreeBandDataModule",
+    "VerseClauseDataModule",
     "VerseDataModule",
+    "VerseWindowDataModule",
     "Visits",
+    "WordContextDataModule",
     "WordCropping",
     "WordDeletion",
     "WordHalf",

@@ -70,13 +70,14 @@ def batch_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def check_batch(batch: Any, labels_make_pairs: bool = False, need: Sequence[str] = ()) -> None:
+def check_batch(batch: Any, labels_make_pairs: bool = False, need: Sequence[str] = (), one_view: bool = False) -> None:
     """Check a batch against the contract.
 
     Args:
         batch: What the loader gave.
         labels_make_pairs: Whether one view is enough, since rows of one label are positives of each other.
         need: Payload that the objective reads, such as ``("label",)``.
+        one_view: Whether one view is enough for another reason.
 
     Raises:
         BatchError: With what is wrong and what to do.
@@ -91,7 +92,7 @@ def check_batch(batch: Any, labels_make_pairs: bool = False, need: Sequence[str]
     rows = next(iter(lengths.values()))
     if len(set(lengths.values())) > 1:
         raise BatchError(f"row i of every input must be the same sample, but their lengths differ: {lengths}")
-    if len(inputs) == 1 and not (labels_make_pairs and "label" in batch):
+    if len(inputs) == 1 and not one_view and not (labels_make_pairs and "label" in batch):
         raise BatchError(
             "the batch has one view, which has no positive: use two views (n_views=2), or labels with an "
             f"objective whose positives are the rows of the same label (SupCon); its keys are {sorted(batch)}"

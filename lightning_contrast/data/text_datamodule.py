@@ -54,7 +54,8 @@ class TextDataModule(LightningDataModule):
         drop_last: whether training leaves out a last short batch.
         group_by_length: train on batches of texts of similar length, so that little is padded
             (:class:`~lightning_contrast.data.LengthBatchSampler`).
-        n_views: of a single text, the first one unchanged without `both_views`; >= 2.
+        n_views: of a single text, the first one unchanged without `both_views`; >= 2, or 1 where the objective finds
+            positives elsewhere (``SameLabel``, ``Neighbours``).
         sampler: which batches an epoch has, a batch sampler's class; None shuffles.
         seed: of order and views.
 
@@ -90,8 +91,10 @@ class TextDataModule(LightningDataModule):
         super().__init__()
         if batch_size < 1 or num_workers < 0:
             raise ValueError(f"batch_size={batch_size}, num_workers={num_workers}: need at least 1 and 0.")
-        if n_views < 2:
-            raise ValueError(f"n_views={n_views}: must be at least 2; the views of a text are its positives.")
+        if n_views < 1:
+            raise ValueError(
+                f"n_views={n_views}: must be at least 1; 2 or more where views of a text are its positives."
+            )
         if isinstance(view, list) and len(view) < 2:
             raise ValueError(f"view={view}: a list must have at least 2, one for each view.")
         if sampler is not None and group_by_length:
@@ -276,7 +279,9 @@ class TextDataModule(LightningDataModule):
         if name not in self._sets:
             raise ValueError(f"{name}=None: there is no {name} split; give {name}=..., or neither val nor test.")
         found = self._sets[name]
-        return ContrastiveDataset(found, views=None, seed=self.seed) if views and self._single else found
+        if not views or not self._single:
+            return found
+        return ContrastiveDataset(found, views=None, n_views=min(self.n_views, 2), seed=self.seed)
 
     def _loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
         # a generator of its own: validation must not move the training's random numbers

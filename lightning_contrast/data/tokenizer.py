@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_contrast.data.words import WORD, words_of
+from lightning_contrast.functional.model_place import model_place
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 EXTRA = "TextTokenizer needs the package transformers: pip install lightning-contrast[text]"
@@ -23,7 +24,8 @@ class TextTokenizer:
     others in pieces (WordPiece), and opens elsewhere as BERT's tokenizer.
 
     Args:
-        model: folder or name that ``transformers`` opens, the encoder's; ``None`` learns from the data.
+        model: folder or name that ``transformers`` opens, or ``package:NAME/FOLDER``, the encoder's; ``None`` learns from
+            the data.
         vocab_size: tokens at most that are learned, >= 100; the encoder's ``vocab_size`` must not be smaller.
         max_length: tokens of a text at most, its two special ones included, >= 3; what is longer is cut, counted, and told
             of once. ``None`` is the model's own limit (128 where there is none).
@@ -42,7 +44,7 @@ class TextTokenizer:
         """Texts read in this process."""
         self.cut = 0
         """Those of them that were longer than ``max_length``."""
-        self._fast: Any = None if model is None else _opened(model)
+        self._fast: Any = None if model is None else _opened(model_place(model))
         self._learned: list[str] | None = None
 
     @property
@@ -71,7 +73,7 @@ class TextTokenizer:
     @property
     def prompts(self) -> dict[str, str]:
         """What a folder of sentence-transformers puts before texts, by name (``query``, ``document``); mostly nothing."""
-        path = Path(self.model or "") / "config_sentence_transformers.json"
+        path = Path(model_place(self.model or "")) / "config_sentence_transformers.json"
         told = json.loads(path.read_text(encoding="utf-8")).get("prompts") if self.model and path.is_file() else None
         return {name: text or "" for name, text in (told or {}).items()}
 

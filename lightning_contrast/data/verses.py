@@ -10,7 +10,7 @@ from lightning_contrast.data.text_datamodule import TextDataModule
 from lightning_contrast.data.text_parts import first_by_hash, in_parts
 from lightning_contrast.data.text_rows import TextRows
 
-VerseTask = Literal["paraphrase", "translation", "neighbours"]
+VerseTask = Literal["paraphrase", "translation", "neighbours", "single"]
 Place = tuple[str, int, int]
 PACKAGES = {"engKJV2006eb": "sword-text-kjv", "engWEB2015eb": "sword-text-web", "spaRV1909eb": "sword-text-sparv"}
 KING_JAMES, WORLD, SPANISH = PACKAGES
@@ -22,8 +22,10 @@ class VerseDataModule(TextDataModule):
     - ``paraphrase``: the King James Version asks for the World English Bible.
     - ``translation``: the King James Version asks for Reina and Valera's Spanish one of 1909.
     - ``neighbours``: a verse of the King James Version asks for the next one of its chapter.
+    - ``single``: verses of the King James Version alone, in their order, for objectives that know neighbours by ``place``.
 
-    ``label`` is the book, ``place`` the number of the verse from the beginning. Splits are by chapter. Needs ``pip install
+    ``label`` is the book, ``place`` the number of the verse from the beginning, ``chapter`` that
+    of its chapter. Splits are by chapter. Needs ``pip install
     lightning-contrast[verses]``.
 
     Args:
@@ -62,7 +64,7 @@ class VerseDataModule(TextDataModule):
             find_bible(name, self.root, self.cache_dir)
 
     def _other(self) -> str:
-        return {"paraphrase": WORLD, "translation": SPANISH, "neighbours": KING_JAMES}[self.task]
+        return {"paraphrase": WORLD, "translation": SPANISH, "neighbours": KING_JAMES, "single": KING_JAMES}[self.task]
 
     def read(self) -> tuple[dict[str, TextRows], dict[Any, str]]:
         """Rows by split; no further documents."""
@@ -75,16 +77,18 @@ class VerseDataModule(TextDataModule):
         pairs = [(place, answer) for place, answer in pairs if answer in theirs]
         books = list(dict.fromkeys(book for book, _, _ in places))
         order = {place: number for number, place in enumerate(places)}
+        chapters = [f"{book} {chapter}" for (book, chapter, _), _ in pairs]
+        number = {name: at for at, name in enumerate(dict.fromkeys(chapters))}
         rows = TextRows(
             query=[ours[place] for place, _ in pairs],
-            document=[theirs[answer] for _, answer in pairs],
+            document=[] if self.task == "single" else [theirs[answer] for _, answer in pairs],
             known={
                 "label": [books.index(place[0]) for place, _ in pairs],
                 "place": [order[place] for place, _ in pairs],
+                "chapter": [number[name] for name in chapters],
             },
             places=[f"{book} {chapter}:{verse}" for (book, chapter, verse), _ in pairs],
         )
-        chapters = [f"{book} {chapter}" for (book, chapter, _), _ in pairs]
         chosen = first_by_hash(chapters, self.subset)
         return in_parts(rows.take(chosen), [chapters[row] for row in chosen]), {}
 

@@ -13,6 +13,7 @@ from lightning_contrast.encoders.noise_conditioned import NoiseConditioned
 from lightning_contrast.encoders.precomputed import Precomputed
 from lightning_contrast.encoders.prompted import Prompted
 from lightning_contrast.encoders.scattering import Scattering, ScatteringCNN
+from lightning_contrast.encoders.side_by_side import SideBySide
 from lightning_contrast.encoders.small_cnn import SmallCNN
 from lightning_contrast.encoders.small_resnet import SmallResNet
 from lightning_contrast.encoders.snapshot import Snapshot
@@ -37,6 +38,7 @@ __all__ = [
     "Prompted",
     "Scattering",
     "ScatteringCNN",
+    "SideBySide",
     "SmallCNN",
     "SmallResNet",
     "Snapshot",

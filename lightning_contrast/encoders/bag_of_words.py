@@ -1,5 +1,7 @@
 """The mean of the vectors of a text's words."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,8 +33,14 @@ class BagOfWords(Encoder):
         self.embedding = nn.EmbeddingBag(words, output_dim, mode="mean", padding_idx=0)
         self.output_dim = output_dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Word numbers ``x: [N, L]``, padded with 0, to ``[N, output_dim]``; zeros for a text without words."""
+    def forward(self, x: Any) -> Tensor:
+        """Word numbers ``x: [N, L]``, padded with 0, to ``[N, output_dim]``; zeros for a text without words.
+
+        Or what `TextTokenizer` makes, ``input_ids`` and ``attention_mask``: pieces of words count as words, so that it can
+        stand as a teacher beside a transformer.
+        """
+        if isinstance(x, dict) and {"input_ids", "attention_mask"} <= set(x):
+            x = x["input_ids"] * x["attention_mask"]
         if not isinstance(x, Tensor) or x.dim() != 2 or x.is_floating_point():
             found = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
             raise ValueError(

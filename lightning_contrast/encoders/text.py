@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lightning_contrast.encoders.dropout_rates import dropouts
 from lightning_contrast.encoders.encoder import Encoder
 from lightning_contrast.encoders.lora import with_lora
+from lightning_contrast.functional.model_place import model_place
 from lightning_contrast.functional.pooling import Pooling, pooled
 
 EXTRA = "TextEncoder needs the package transformers: pip install lightning-contrast[text]"
@@ -32,8 +33,9 @@ class TextEncoder(Encoder):
     learns its words from the data). The last layer's pooler of BERT and its like is left out: nothing would train it.
 
     Args:
-        model: folder or name of a model that ``transformers`` opens, a folder of sentence-transformers included; ``None``
-            makes one from `config`, untrained, without any download.
+        model: folder or name of a model that ``transformers`` opens, a folder of sentence-transformers included, or
+            ``package:NAME/FOLDER``, inside an installed Python package; ``None`` makes one from `config`, untrained,
+            without any download.
         config: settings of an untrained model, in place of those of `SMALL`; with another ``model_type`` only they count.
         pooling: ``mean``, ``cls`` (the first token) or ``last``; ``None`` is what the folder says, else ``mean``.
         normalize: whether rows get unit norm; ``None`` is what the folder says, else no (cosine does not need it).
@@ -68,6 +70,7 @@ class TextEncoder(Encoder):
             raise ValueError(f"dropout={dropout}: must lie in [0, 1).")
         if model is not None and config is not None:
             raise ValueError(f"model={model!r} has its own settings: leave config out, or model.")
+        model = None if model is None else model_place(model)
         told_pooling, told_normalize = said_by_folder(Path(model)) if model is not None else (None, None)
         self.transformer = _untrained(config or {}) if model is None else _opened(model)
         self.pooling: Pooling = pooling or told_pooling or "mean"
@@ -100,6 +103,11 @@ class TextEncoder(Encoder):
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """The last layer, ``[N, L, output_dim]``."""
         return self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    def layers(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The states of every layer, the first those of the embedded tokens, ``[layers + 1, N, L, output_dim]``."""
+        found = self.transformer(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        return torch.stack(found.hidden_states)
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """One vector a text, ``[N, output_dim]``."""

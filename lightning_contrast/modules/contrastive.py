@@ -216,7 +216,8 @@ class ContrastiveModule(WithTeachers):
 
     def _score(self, batch: Any) -> list[tuple[Contrast, Result]]:
         requires = self.objective.requires
-        check_batch(batch, labels_make_pairs="label" in requires, need=requires)
+        alone = any(getattr(part, "one_view", False) for part in [self.objective, *self._callbacks("on_contrast")])
+        check_batch(batch, labels_make_pairs="label" in requires, need=requires, one_view=alone)
         contrasts = self.contrast(batch)
         contrasts = [contrasts] if isinstance(contrasts, Contrast) else list(contrasts)
         contrasts = [c.replace(exchange=self.exchange) for c in contrasts]

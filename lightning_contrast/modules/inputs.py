@@ -46,7 +46,7 @@ def with_negative_id(contrast: Contrast, ids: Tensor) -> Contrast:
         ValueError: for another number of ids than of negatives.
     """
     (block,) = (b for b in contrast.candidates if b.name == "negative")
-    shape = block.first.shape[:-1]
+    shape = block.first.shape[: 2 if block.where == "private" else 1]  # rows may be tokens
     if ids.numel() != shape.numel():
         raise ValueError(
             f"batch['negative_id'] is {list(ids.shape)}, but there are {shape.numel()} negatives: give the document_id of "

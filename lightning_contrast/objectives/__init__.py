@@ -51,6 +51,7 @@ from lightning_contrast.objectives.nnclr import NNCLR
 from lightning_contrast.objectives.objective import Objective
 from lightning_contrast.objectives.pair_discriminator import PairDiscriminator
 from lightning_contrast.objectives.pcl_sr import PCLSR, feature_contrasts
+from lightning_contrast.objectives.pg_rank import PGRank
 from lightning_contrast.objectives.pixpro import PixContrast, PixPro, pixel_contrast
 from lightning_contrast.objectives.poly_view import PolyView
 from lightning_contrast.objectives.proxy_anchor import ProxyAnchor
@@ -136,6 +137,7 @@ __all__ = [
     "MultipleNegativesRanking",
     "NPairs",
     "Objective",
+    "PGRank",
     "PairDiscriminator",
     "PixContrast",
     "PixPro",

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lightning_contrast.contrast import Scores, Similarity
 from lightning_contrast.objectives.objective import Objective
+from lightning_contrast.targets.target import Target
 from lightning_contrast.temperatures import TemperatureModule
 
 
@@ -24,6 +25,7 @@ class InfoNCE(Objective):
         symmetric: also the other direction; without effect on views, where all rows are anchors already.
         label_smoothing: ``eps`` in [0, 1): the target is ``1 - eps + eps / M`` for the positive and ``eps / M`` for each
             other of the ``M`` candidates (Szegedy et al. 2016, section 7).
+        target: who is positive, and how much; ``None`` is the partner. ``Neighbours`` is Quick-Thoughts.
 
     Raises:
         ValueError: for a smoothing out of range.
@@ -46,11 +48,15 @@ class InfoNCE(Objective):
         similarity: Similarity | None = None,
         symmetric: bool = False,
         label_smoothing: float = 0.0,
+        target: Target | None = None,
     ) -> None:
         super().__init__(temperature, similarity, symmetric)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing}: must lie in [0, 1); 0.1 is usual.")
         self.label_smoothing = label_smoothing
+        if target is not None:
+            self.target, self.one_view = target, bool(target.reads)
+            self.requires = target.reads  # type: ignore[misc]
         if label_smoothing:
             self.form = None
 

@@ -35,6 +35,8 @@ class Objective(nn.Module):
     """Keys the batch must have, checked before training starts."""
     provides: ClassVar[tuple[str, ...]] = ()
     """Payload that :meth:`prepare` attaches, for regularisers beside it."""
+    one_view: bool = False
+    """Whether rows of one view have positives among each other, told by payload."""
     target: Target | None = None
     """Who is positive where nobody said so; ``None`` is the partner."""
 

@@ -1,6 +1,7 @@
 """How alike an anchor and a candidate are."""
 
 from lightning_contrast.contrast import Cosine, Dot, Similarity
+from lightning_contrast.similarities.across_halves import AcrossHalves
 from lightning_contrast.similarities.ball import BallDot
 from lightning_contrast.similarities.bilinear import Bilinear
 from lightning_contrast.similarities.complex_angle import ComplexAngle
@@ -12,6 +13,7 @@ from lightning_contrast.similarities.max_sim import MaxSim
 from lightning_contrast.similarities.power_distance import PowerDistance
 
 __all__ = [
+    "AcrossHalves",
     "BallDot",
     "Bilinear",
     "ComplexAngle",

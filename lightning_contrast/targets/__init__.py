@@ -4,6 +4,7 @@ from lightning_contrast.contrast import Paired
 from lightning_contrast.targets.label_pairs import LabelPairs, LabelSimilarity, TreeOverlap
 from lightning_contrast.targets.levels import Levels
 from lightning_contrast.targets.nearby import Nearby
+from lightning_contrast.targets.neighbours import Neighbours
 from lightning_contrast.targets.same_label import SameLabel
 from lightning_contrast.targets.same_score import SameScore
 from lightning_contrast.targets.same_superclass import SameSuperclass
@@ -16,6 +17,7 @@ __all__ = [
     "LabelSimilarity",
     "Levels",
     "Nearby",
+    "Neighbours",
     "PairScore",
     "Paired",
     "SameLabel",

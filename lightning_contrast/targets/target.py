@@ -12,6 +12,8 @@ class Target:
 
     swappable: ClassVar[bool] = False
     """Whether the value is the same with anchor and candidate exchanged."""
+    reads: tuple[str, ...] = ()
+    """Payload by which rows of one view are positives of each other, which the batch must have."""
 
     def __call__(self, pair: Pair) -> Tensor:
         """``[n, m]``, ``>= 0``; rows need not sum to 1."""

@@ -106,6 +106,33 @@ def test_large_views_are_enqueued_once_with_small_crops():
     assert queue.fill == 2 * 2 * 32
 
 
+def test_detached_keys_have_no_gradient_and_anchors_keep_theirs():
+    """The weights after two steps of plain gradient descent, by hand: both directions, the queue in the second."""
+    data = torch.utils.data.DataLoader(list(loader(keys=("anchor", "positive"))), batch_size=None)
+    rate = 0.5
+    optimizer = lambda p: torch.optim.SGD(p, lr=rate)  # noqa: E731
+    module = ContrastiveModule(torch.nn.Linear(64, 16), InfoNCE(0.2, symmetric=True), optimizer=optimizer)
+    weight = module.encoder.weight.detach().clone().requires_grad_()
+    bias = module.encoder.bias.detach().clone().requires_grad_()
+    fit(module, [MemoryQueue(1000, detach_keys=True)], steps=2, data=data)
+    stored = None
+    for batch, _ in zip(data, range(2), strict=False):
+        sides = [F.normalize(F.linear(batch[key].flatten(1), weight, bias)) for key in ("anchor", "positive")]
+        losses = []
+        for a, keys in (sides, sides[::-1]):
+            logit = a @ keys.T if stored is None else torch.cat([a @ keys.detach().T, a @ stored.T], 1)
+            losses.append(F.cross_entropy(logit / 0.2, torch.arange(len(a))))
+        gradients = torch.autograd.grad(sum(losses) / 2, (weight, bias))
+        weight, bias = (
+            (w - rate * g).detach().requires_grad_() for w, g in zip((weight, bias), gradients, strict=True)
+        )
+        stored = torch.cat([sides[1], sides[0]]).detach()
+    torch.testing.assert_close(module.encoder.weight.detach(), weight.detach(), atol=1e-5, rtol=1e-4)
+    views = simclr()
+    with pytest.raises(ValueError, match=r"detach_keys=True.*is for pairs"):
+        fit(views, [MemoryQueue(detach_keys=True)], steps=2)
+
+
 def test_two_queues_one_a_direction():
     module = ContrastiveModule(linear(), InfoNCE(0.2, symmetric=True), key_encoder=linear(1))
     queues = [

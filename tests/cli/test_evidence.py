@@ -195,6 +195,7 @@ def test_recipes_on_other_data_stand_in_a_study_or_say_why_not():
     assert told["selecmix"] == "in the study `bias`"
     assert "`FashionMNISTDataModule`, a part of it (`classes`)" in told["msc"]
     assert "`PlacesDataModule`" in told["geo-ssl"]
+    assert "not features" in told["pcl-sr"]
     images = {"FashionMNIST", "Digits", "Places", "Architecture", "Coloured"}
     assert sum("in no study" in line and any(f"`{one}Data" in line for one in images) for line in told.values()) <= 5
     page = markdown(rows_of([line("simclr", 0, 0.8)]), "digits", "180 seconds of one core")
@@ -210,6 +211,7 @@ def test_recipes_on_other_data_stand_in_a_study_or_say_why_not():
         (["simclr", "--seeds=0"], "--seeds"),
         (["platonic-mknn"], "not a recipe"),
         (["package-search"], "on other data"),
+        (["pcl-sr"], "pictures, not features"),
         ([], "give recipes by name"),
         (["simclr", "--study=refresh"], "give recipes by name"),
         (["simclr", "--data=D", "dcl"], "recipes come first"),

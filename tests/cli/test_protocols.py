@@ -6,11 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_contrast import ContrastiveModule
 from lightning_contrast.callbacks import BM25Negatives, FalseNegativeFilter, HardNegativeRefresh, TrainTeacher
 from lightning_contrast.cli.evidence import by_classifier, by_number, by_unseen
 from lightning_contrast.cli.evidence.clock import Clock
 from lightning_contrast.cli.evidence.run import learns_labels, steps_before
+from lightning_contrast.cli.protocol import embedder
 from lightning_contrast.data.places import PlacesDataModule
+from lightning_contrast.encoders import BagOfWords
+from lightning_contrast.objectives import InfoNCE
 
 
 def test_search_among_unseen_classes_by_hand():
@@ -97,3 +101,9 @@ def test_a_teachers_steps_are_of_the_budget():
     clock = Clock(3)
     clock._began, clock.marks = 10.0, [14.5, 15.0]
     assert clock.before(0.5) == 4.0
+
+
+def test_inputs_of_an_embedder_may_be_mappings():
+    module = ContrastiveModule(BagOfWords(10, 4), InfoNCE())
+    tokens = {"input_ids": torch.tensor([[3, 7]]), "attention_mask": torch.tensor([[1, 1]])}
+    assert torch.equal(embedder(module)(tokens), module.embed(torch.tensor([[3, 7]])))

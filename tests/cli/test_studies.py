@@ -75,6 +75,20 @@ def test_a_row_is_its_recipe_what_all_share_and_its_own(tmp_path):
     assert one["model"] == simclr["model"]
 
 
+def test_steps_and_points_of_a_study(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(evidence, "compare", lambda jobs, *_: asked.extend(jobs) or 0)
+    path = str(written(tmp_path, steps=7, points=2))
+    evidence.main(["--study", path])
+    assert {(job.steps, job.points, job.setting) for job in asked} == {(7, 2, "7 steps")}
+    asked.clear()
+    evidence.main(["--study", path, "--budget", "3"])
+    assert {job.setting for job in asked} == {"3 seconds of one core"}
+    asked.clear()
+    evidence.main(["--study", path, "--steps", "5"])
+    assert {job.setting for job in asked} == {"5 steps"}
+
+
 @pytest.mark.parametrize("name", studies())
 def test_what_is_shipped(name):
     study = read_study(name)
@@ -82,7 +96,7 @@ def test_what_is_shipped(name):
     assert study.seeds >= 3, "intervals"
     assert study.question.strip().endswith((".", "?"))
     minutes = study.seeds * len(study.rows) * study.seconds / 60
-    assert minutes < 15
+    assert study.steps or minutes < 15
     for row in study.rows:
         settings = study.job(row, 0, 1.0, None, ()).settings()
         assert settings["model"]["encoder"] == study.job(study.rows[0], 0, 1.0, None, ()).settings()["model"]["encoder"]

@@ -87,7 +87,7 @@ def test_a_view_for_each_place(tmp_path):
         lambda: SpanDeletion(share=1.1),
         lambda: SynonymSubstitution(1.1),
         lambda: WordHalf("third"),
-        lambda: TextDataModule(["a"], n_views=1),
+        lambda: TextDataModule(["a"], n_views=0),
         lambda: TextDataModule(["a"], view=[None]),
         lambda: TextDataModule(["a"], sampler=lambda s, b: None, group_by_length=True),
     ],

@@ -42,6 +42,12 @@ def test_wrong_numbers():
         BagOfWords(1)
 
 
-def test_tokens_of_a_transformer():
+def test_tokens_of_a_transformer_count_where_its_mask_says():
+    encoder = BagOfWords(10, 4)
+    tokens = {"input_ids": torch.tensor([[3, 7, 5]]), "attention_mask": torch.tensor([[1, 1, 0]])}
+    torch.testing.assert_close(encoder(tokens), encoder(torch.tensor([[3, 7, 0]])))
+
+
+def test_tokens_without_a_mask():
     with pytest.raises(ValueError, match=r"got a dict\. .*tokenizer=HashedWords"):
         BagOfWords(10, 4)({"input_ids": torch.ones(1, 2, dtype=torch.int64)})

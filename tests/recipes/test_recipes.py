@@ -14,6 +14,7 @@ from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.evidence.job import parts_of
 from lightning_contrast.cli.recipes import FOLDER, methods
 from lightning_contrast.cli.trainer import ContrastiveCLI
+from lightning_contrast.data import verses
 from lightning_contrast.modules import contrastive
 from tests.data.packages import write_sample
 from tests.data.test_sources import write_small
@@ -62,6 +63,10 @@ SMALL = {
         '--data.paraphrase={{"class_path": "SynonymSubstitution", "init_args": {{"root": "{wordnet}", "rate": 1.0}}}}',
         '--data.edit={{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}',
     ],
+    "VerseDataModule": ["--data.batch_size=16"],
+    "VerseClauseDataModule": ["--data.batch_size=16"],
+    "WordContextDataModule": ["--data.root={wordnet}", "--data.min_count=1", "--data.batch_size=16"],
+    "VerseWindowDataModule": ["--data.batch_size=16"],
     "PythonCodeDataModule": ["--data.packages=[rich]", "--data.batch_size=16"],
 }  # fmt: skip
 
@@ -102,7 +107,7 @@ def test_head(method):
         assert found, f"no test names {name}"
 
 
-KEPT = ("sampler", "n_views", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer")
+KEPT = ("sampler", "n_views", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer", "mixed")
 """Settings of the data without which a recipe is another."""
 
 
@@ -123,6 +128,15 @@ def quick(slug, folder, *more):
     held = {key: settings[key] for key in KEPT if key in settings}
     kept = [f"--data.{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in held.items()]
     return [f"--config={slug}", *small, *QUICK, *kept, f"--trainer.default_root_dir={folder}", *more]
+
+
+@pytest.fixture(autouse=True)
+def small_bible(monkeypatch):
+    """Verses for where no Bible is at hand."""
+    made = {("Mark", chapter, verse): f"and in {chapter} went {verse}, and saw {verse + 1}" for chapter in range(1, 41)
+            for verse in range(1, 6)}  # fmt: skip
+    monkeypatch.setattr(verses, "find_bible", lambda *where: None)
+    monkeypatch.setattr(verses, "read_verses", lambda *where: made)
 
 
 @pytest.mark.parametrize("slug", RECIPES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_contrast.cli.errors import UserError, nearest
-from lightning_contrast.cli.evidence.job import BASELINES, Job, on_shared_data
+from lightning_contrast.cli.evidence.job import BASELINES, Job, makes_features, on_shared_data
 from lightning_contrast.cli.evidence.records import Record, Records
 from lightning_contrast.cli.evidence.rows import NAMES
 from lightning_contrast.cli.recipes import methods
@@ -71,7 +71,8 @@ def study_run(study: Any, options: argparse.Namespace, others: tuple[str, ...], 
     from lightning_contrast.cli.evidence.study_report import write_study
 
     budget, seeds = options.budget or study.seconds, options.seeds or study.seeds
-    jobs = [study.job(row, seed, budget, options.steps, others) for seed in range(seeds) for row in study.rows]
+    steps = options.steps or (None if options.budget else study.steps)
+    jobs = [study.job(row, seed, budget, steps, others) for seed in range(seeds) for row in study.rows]
     jobs = [job for job in jobs if job.slug not in ("raw pixels", "BM25") or job.seed == 0]  # nothing random in them
     records = Records(options.out / f"{study.name}.jsonl")
     report = lambda runs: write_study(study, runs, options.out, jobs[0].setting, command)  # noqa: E731
@@ -144,10 +145,12 @@ def _options(words: list[str]) -> tuple[str, ...]:
 def _asked(slugs: list[str]) -> list[str]:
     shipped = [method.slug for method in methods() if method.recipe]
     if slugs == ["all"]:
-        return [slug for slug in shipped if on_shared_data(slug)]
+        return [slug for slug in shipped if on_shared_data(slug) and makes_features(slug)]
     for slug in slugs:
         if slug not in shipped:
             raise UserError(f"{slug}: not a recipe{nearest(slug, shipped)}. `lightning-contrast methods` lists all.")
         if not on_shared_data(slug):
             raise UserError(f"{slug}: on other data than the methods that are compared; make a study of it (--study).")
+        if not makes_features(slug):
+            raise UserError(f"{slug}: its encoder makes pictures, not features, and the comparison scores features.")
     return list(dict.fromkeys(slugs))

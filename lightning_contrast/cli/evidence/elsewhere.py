@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lightning_contrast.data
 from lightning_contrast.cli.arguments import read_arguments
-from lightning_contrast.cli.evidence.job import FEWER, on_shared_data, part_name
+from lightning_contrast.cli.evidence.job import FEWER, makes_features, on_shared_data, part_name
 from lightning_contrast.cli.evidence.study import read_study, studies
 from lightning_contrast.cli.recipes import methods
 
@@ -14,7 +14,8 @@ from lightning_contrast.cli.recipes import methods
 def elsewhere() -> dict[str, str]:
     """A line in Markdown for each such recipe, by slug."""
     found = in_studies()
-    slugs = sorted(method.slug for method in methods() if method.recipe and not on_shared_data(method.slug))
+    recipes = (method.slug for method in methods() if method.recipe)
+    slugs = sorted(slug for slug in recipes if not (on_shared_data(slug) and makes_features(slug)))
     return {slug: _named(found[slug]) if slug in found else _reason(slug) for slug in slugs}
 
 
@@ -32,6 +33,8 @@ def _named(names: list[str]) -> str:
 
 
 def _reason(slug: str) -> str:
+    if on_shared_data(slug):
+        return "its encoder makes pictures, not features: no score of the table can be taken of it"
     data = read_arguments([f"--config={slug}"]).config["data"]
     parts = sorted(FEWER & data.get("init_args", {}).keys()) if isinstance(data, dict) else []
     part = f", a part of it (`{'`, `'.join(parts)}`)" if parts else ""

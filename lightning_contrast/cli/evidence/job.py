@@ -93,10 +93,19 @@ def parts_of(settings: dict[str, Any]) -> dict[str, Any]:
     return model["init_args"] if "class_path" in model else model
 
 
+RESTORERS = {"Upscaler"}
+"""Encoders that make pictures, not features."""
+
+
 def on_shared_data(slug: str) -> bool:
     """Whether this recipe trains on the data that methods are compared on, all of them."""
     shared, own = (read_arguments([f"--config={config}"]).config["data"] for config in (_BASE, slug))
     return part_name(own) == part_name(shared) and not FEWER & own.get("init_args", {}).keys()
+
+
+def makes_features(slug: str) -> bool:
+    """Whether this recipe's encoder makes features, which the scores of the comparison read."""
+    return part_name(parts_of(read_arguments([f"--config={slug}"]).config)["encoder"]) not in RESTORERS
 
 
 def part_name(part: Any) -> str:

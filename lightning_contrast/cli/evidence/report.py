@@ -60,7 +60,7 @@ def markdown(rows: Sequence[Row], data: str, setting: str) -> str:
             parts.append(f"## {title}\n\n{table('method', own, baselines, [*ACCURACIES, *FIGURES], names)}")
     listed = "\n".join(f"- `{slug}`: {line}." for slug, line in elsewhere().items())
     parts.append(
-        f"## On other data\n\nThese recipes cannot stand in the tables, since their data are others.\n\n{listed}\n"
+        f"## On other data\n\nThese recipes cannot stand in the tables: their data are others, or they make no features.\n\n{listed}\n"
     )
     parts.append("![Accuracy of every method, with intervals](evidence.png)\n")
     return "\n".join(parts)

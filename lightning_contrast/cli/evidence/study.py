@@ -5,6 +5,8 @@
     title: Small batches
     question: Does a queue help where batches are small?
     seconds: 25                    # of one core, a run
+    steps: 100                     # in place of seconds: of the optimizer, equal for all rows
+    points: 6                      # of each curve
     seeds: 3
     figures: [knn, linear]         # columns; rows are placed by the first
     scored_by: labels              # the protocol; without it, what fits the data
@@ -33,13 +35,15 @@ from lightning_contrast.cli.evidence.rows import NAMES
 from lightning_contrast.cli.recipes import FOLDER, config_path
 
 POINTS = 6
-"""Of a curve."""
+"""Of a curve, if the study does not say."""
 STUDIES = FOLDER / "studies"
 _SETTINGS = ("base", "trainer", "model", "data")
 _KEYS = (
     "title",
     "question",
     "seconds",
+    "steps",
+    "points",
     "seeds",
     "figures",
     "baselines",
@@ -81,6 +85,8 @@ class Study:
         figures: keys of scores, as columns.
         seconds: of one core, a run.
         seeds: runs a row.
+        steps: of the optimizer, a run, in place of `seconds`.
+        points: of each curve.
         axis: name of the second chart's axis.
         scored_by: protocol, of ``PROTOCOLS``; empty: what fits the data.
         finding: what came out, where it contradicts a claim; in Markdown, written after the run.
@@ -93,13 +99,15 @@ class Study:
     figures: tuple[str, ...]
     seconds: float = 30.0
     seeds: int = 3
+    steps: int | None = None
+    points: int = POINTS
     axis: str | None = None
     scored_by: str = ""
     finding: str = ""
 
     def job(self, row: StudyRow, seed: int, seconds: float, steps: int | None, others: tuple[str, ...]) -> Job:
         """One run of a row."""
-        return Job(row.name, seed, seconds, steps, others, row.configs, POINTS, self.scored_by)
+        return Job(row.name, seed, seconds, steps, others, row.configs, self.points, self.scored_by)
 
 
 def studies() -> list[str]:
@@ -142,7 +150,7 @@ def read_study(name: str) -> Study:
         raise UserError(f"--study {name}: two rows have the same name: {', '.join(names)}.")
     return Study(
         path.stem, held["title"], held["question"], tuple(rows), tuple(held["figures"]), float(held.get("seconds", 30.0)),
-        int(held.get("seeds", 3)), held.get("axis"),
+        int(held.get("seeds", 3)), held.get("steps"), int(held.get("points", POINTS)), held.get("axis"),
         held.get("scored_by", ""), held.get("finding", ""),
     )  # fmt: skip
 
