@@ -1,4 +1,4 @@
-"""Triplets by rank in WordNet's graph (scincl), and rewritten queries (contrast-consistency-qa)."""
+"""Triplets by rank in WordNet's graph (scincl), and rewritten queries (contrast-consistency-qa, syncse)."""
 
 import random
 from pathlib import Path
@@ -14,6 +14,7 @@ from lightning_contrast.data import (
     TreeBandDataModule,
     WordNetDataModule,
 )
+from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.tree_bands import nearest_in_graph, neighbours
 from lightning_contrast.data.wordnet import read_wordnet
 from tests.data.wordnet_sample import write_wordnet
@@ -110,6 +111,23 @@ class TestRewritten:
         assert rows.negative == [[q.replace("bridge", "tower")] for q in rows.query]
         assert more == {}
         assert made.read()[0]["train"].document == rows.document
+
+    def test_distinct_leaves_out_what_nothing_was_written_for(self):
+        asked = ["built bridge", "built house", "old bridge", "old same"]
+        pairs = [{"query": text, "document": f"answer {i}"} for i, text in enumerate(asked)]
+        paraphrase = SynonymSubstitution(1.0, {"built": ["made"], "same": ["equal"]})
+        edit = SiblingSubstitution(1, {"bridge": ["tower"], "house": ["tent"], "same": ["equal"]})
+        kept = RewrittenQueries(TextDataModule(pairs), paraphrase, edit, distinct=True).read()[0]["train"]
+        assert kept.query == ["built bridge", "built house"], "not: no paraphrase; the edit is the paraphrase"
+        assert kept.document == ["made bridge", "made house"]
+        assert kept.negative == [["built tower"], ["built tent"]]
+        assert len(kept.places) == 2
+        assert RewrittenQueries(TextDataModule(pairs), paraphrase, edit).read()[0]["train"].query == asked
+
+    def test_distinct_leaves_none(self):
+        data = TextDataModule([{"query": "a b", "document": "c"}])
+        with pytest.raises(TextDataError, match="distinct=True: of 1 texts none"):
+            RewrittenQueries(data, SynonymSubstitution(1.0, {}), distinct=True, edit=str.upper).read()
 
     def test_mixed_with_the_pairs(self, root):
         def pairs():

@@ -58,6 +58,11 @@ SMALL = {
         '{{"root": "{wordnet}"}}}}, "paraphrase": {{"class_path": "SynonymSubstitution", "init_args": {{"root": "{wordnet}"}}}}, '
         '"edit": {{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}}}}}}}',
     ],
+    "RewrittenQueries": [
+        '--data.queries_of={{"class_path": "WordNetDataModule", "init_args": {{"root": "{wordnet}"}}}}', "--data.batch_size=4",
+        '--data.paraphrase={{"class_path": "SynonymSubstitution", "init_args": {{"root": "{wordnet}", "rate": 1.0}}}}',
+        '--data.edit={{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}',
+    ],
     "VerseDataModule": ["--data.batch_size=16"],
     "VerseClauseDataModule": ["--data.batch_size=16"],
     "WordContextDataModule": ["--data.root={wordnet}", "--data.min_count=1", "--data.batch_size=16"],
