@@ -266,8 +266,7 @@ class ContrastiveModule(WithTeachers):
         results = self._score(batch)
         if self._probing:
             return
-        loss = torch.stack([r.loss for _, r in results]).mean()
-        rows = max(int(results[0][1].anchors), 1)
+        loss, rows = torch.stack([r.loss for _, r in results]).mean(), max(int(results[0][1].anchors), 1)
         self.log(f"{stage}/loss", loss, sync_dist=True, batch_size=rows, prog_bar=stage == "val")
 
     @torch.compiler.disable
