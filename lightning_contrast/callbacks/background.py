@@ -78,7 +78,7 @@ def snapshot(pl_module: Any, weights: Mapping[str, Tensor] | None = None) -> Any
         pl_module: the module; its layers, parameters and buffers are copied, other attributes shared.
         weights: an earlier copy's ``state_dict``; ``None`` is the module's now.
     """
-    # Not copy.deepcopy: factories of optimizers, which the command line sets, hold the Trainer and cannot be copied.
+    # Not copy.deepcopy: what a module keeps of the step, with its graph, cannot be copied.
     made = object.__new__(type(pl_module))
     memo, held = {id(pl_module): made}, dict(vars(pl_module))
     registered = {name: copy.deepcopy(held[name], memo) for name in ("_parameters", "_buffers", "_modules")}

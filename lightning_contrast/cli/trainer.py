@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import ArgumentError, Namespace
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -20,6 +20,7 @@ from lightning_contrast.cli.arguments import Arguments, read_arguments
 from lightning_contrast.cli.classes import import_public_classes
 from lightning_contrast.cli.errors import UserError, own_error
 from lightning_contrast.cli.explain import explain
+from lightning_contrast.cli.layers import Layers
 from lightning_contrast.cli.main import COMMANDS
 from lightning_contrast.cli.progress import progress_bar
 from lightning_contrast.cli.quiet import quiet_lightning
@@ -172,6 +173,15 @@ class ContrastiveCLI(LightningCLI):
 
     # Making -------------------------------------------------------------------------------------------------------
 
+    def _add_instantiators(self) -> None:
+        """With the configuration in place of this object: factories of optimizers keep an instantiator, and through the
+        command line they would hold the Trainer, so that no module could be copied or sent to another process."""
+        super()._add_instantiators()
+        self._dump_config()
+        for instantiator in (getattr(self.parser, "_instantiators", None) or {}).values():
+            if getattr(instantiator, "cli", None) is self:
+                instantiator.cli = Settings(self.config_dump)
+
     def instantiate_classes(self) -> None:
         """A constructor's own message, not the parser's report of having tried every type."""
         try:
@@ -193,6 +203,9 @@ class ContrastiveCLI(LightningCLI):
             kwargs["logger"] = config.get("logger") or False
         if config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(progress_bar())
+        if config.get("enable_model_summary") is not False and not any(isinstance(c, ModelSummary) for c in callbacks):
+            callbacks.append(Layers())
+        kwargs["enable_model_summary"] = False  # else Lightning says that it adds none of its own
         if fit:
             callbacks += self._recording(callbacks)
         if self.subcommand == "predict":
@@ -264,6 +277,16 @@ class ContrastiveCLI(LightningCLI):
         """Where everything is, and what to do next."""
         if self.trainer.is_global_zero and self.run_dir is not None:
             summary.after_fit(self.trainer, self.run_dir, self.tell_next)
+
+
+class Settings:
+    """What Lightning's instantiators ask a command line for: the configuration as plain values."""
+
+    def __init__(self, config_dump: dict[str, Any]) -> None:
+        self.config_dump = config_dump
+
+    def _dump_config(self) -> None:
+        pass
 
 
 def _help(command: str) -> dict[str, str]:

@@ -180,3 +180,14 @@ def test_two_processes_train_predict_and_agree(shell, tiny):
         assert (np.diff(file["index"]) > 0).all()
     held = ["checkpoints", "config.yaml", "embeddings.npz", "metrics.csv", "run.json", "scores.json", "snapshots.npz"]
     assert sorted(p.name for p in run.iterdir()) == held
+
+
+def test_a_module_from_the_command_line_can_be_copied(shell, tiny):
+    """Its factories of optimizers must not hold the Trainer. And the table of parts shows no made-up figure."""
+    told = shell.fit(
+        "--config", tiny, "--trainer.max_steps=1", "--trainer.callbacks+=tests.cli.own.Copies",
+        "--trainer.enable_model_summary=true",
+    )  # fmt: skip
+    assert "SmallCNN" in told
+    assert "of them trained" in told
+    assert "flop" not in told.lower()
