@@ -18,16 +18,20 @@ from lightning_contrast.functional.augmented_distance import (
 )
 from lightning_contrast.functional.class_collapse import subclass_share
 from lightning_contrast.functional.class_geometry import class_geometry
+from lightning_contrast.functional.clustering import clustering_agreement
 from lightning_contrast.functional.dense_geometry import dense_alignment, dense_uniformity, match_cells
 from lightning_contrast.functional.few_label import few_label_accuracy
 from lightning_contrast.functional.geometry import alignment, modality_gap, tolerance, uniformity
+from lightning_contrast.functional.gradient_share import gradient_share
 from lightning_contrast.functional.group_harm import (
     allocation_harm,
     confusion_counts,
 )
 from lightning_contrast.functional.hardness import score_distribution
 from lightning_contrast.functional.hubness import hubness
+from lightning_contrast.functional.kmeans import kmeans
 from lightning_contrast.functional.knn import knn_predict
+from lightning_contrast.functional.logistic import logistic_probe
 from lightning_contrast.functional.neuron_matching import (
     match_units,
     sparse_prediction,
@@ -99,6 +103,17 @@ def detection():
     passed, accepted, _ = roc_curve(~FOREIGN, score, drop_intermediate=False)
     area = roc_auc_score(~FOREIGN, score)
     return {"auroc": torch.tensor(area), "fpr95": torch.tensor(passed[(accepted >= 0.95).argmax()])}
+
+
+def shares():
+    found = gradient_share(X, X, LABELS, LABELS, anchor_ids=IDS, candidate_ids=IDS, fractions=[0.02, 0.1])
+    return {"hardest_2": found.hardest[0], "hardest_10": found.hardest[1], "effective_negatives": found.effective}
+
+
+def drifts():
+    drift = 1 - torch.cosine_similarity(X, Y)
+    by_age = torch.stack([drift[:5].mean(), drift[5:30].mean(), drift[30:].mean()])
+    return {"drift": drift.mean(), "age": IDS.float().mean(), "by_age": by_age}
 
 
 SCORE_NAMES = ("positive_mean", "hardest_negative", "effective_negatives")
@@ -217,6 +232,20 @@ CASES = {
         (X, LABELS),
         lambda: few_label_accuracy(X, LABELS, Y, LABELS, shots=3, draws=2).mean(),
     ),
+    "logistic": (
+        lambda: metrics.LogisticProbe(),
+        (Y, LABELS),
+        (X, LABELS),
+        lambda: accuracy(logistic_probe(X, LABELS, Y)),
+    ),
+    "clustering": (
+        lambda: metrics.ClusteringAgreement(seed=3),
+        (X, LABELS),
+        None,
+        lambda: clustering_agreement(kmeans(X, CLASSES, 50, 3)[1], LABELS),
+    ),
+    "gradient_share": (lambda: metrics.GradientShare(fractions=[0.02, 0.1]), (X, LABELS), None, shares),
+    "staleness": (lambda: metrics.QueueStaleness(ages=[0, 5, 30]), (X, Y, IDS), None, drifts),
     "retrieval": (
         lambda: metrics.EmbeddingRetrieval(["map@r", "mrr@10"]),
         (X, LABELS),
@@ -342,6 +371,9 @@ def test_a_bank_update_is_seen_after_compute():
         (lambda: metrics.RidgeProbe(4, 1), "classes must be at least 2; got 1"),
         (lambda: metrics.LiDAR(4, delta=0), "delta must be above 0; got 0"),
         (lambda: metrics.EmbeddingRetrieval(["map"]), "unknown retrieval figure 'map'"),
+        (lambda: metrics.ClusteringAgreement(clusters=0), "clusters must be at least 1"),
+        (lambda: metrics.LogisticProbe(penalty=-1), "penalty=-1"),
+        (lambda: metrics.GradientShare(fractions=[]), "give parts of the negatives"),
         (lambda: metrics.MutualKNN().update(X, Y[:3]), "row counts differ"),
         (lambda: metrics.Uniformity().compute(), "has seen no embeddings"),
         (lambda: metrics.RepresentationHarm(4, 1), "groups must be at least 2; got 1"),
