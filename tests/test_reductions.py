@@ -96,6 +96,7 @@ from lightning_contrast.objectives import (
     PixPro,
     PolyView,
     Saunshi,
+    ScoredInfoNCE,
     ScoreDistillation,
     ScoreRegression,
     SepCLR,
@@ -166,6 +167,11 @@ def own_cosine(z: Tensor) -> Tensor:
 
 def off(n: int) -> Tensor:
     return ~torch.eye(n, dtype=torch.bool)
+
+
+def scored(z: Tensor, objective: Callable[..., Tensor], score: float) -> Tensor:
+    """Triplets, all of whose hard negatives serve all, with one score for every pair."""
+    return objective(pairs(z, negatives=z[2], score=torch.full((N,), score)))
 
 
 LABEL = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -1112,6 +1118,18 @@ TABLE = [
     R("moco-v2", "queue empty", lambda z: InfoNCE(TAU)(pairs(z, in_batch=False)), 0.0),
     R("contriever", "queue empty", lambda z: InfoNCE(0.05)(pairs(z, in_batch=False)), 0.0),
     R("contriever", "m = 0", lambda z: followed(z, 0.0), 0.0, "value"),
+    R(
+        "claif",
+        "s = 1: supervised simcse",
+        lambda z: scored(z, ScoredInfoNCE(TAU), 1.0),
+        lambda z: scored(z, InfoNCE(TAU), 1.0),
+    ),
+    R(
+        "claif",
+        "no smoothing: s_i times InfoNCE_i",
+        lambda z: scored(z, ScoredInfoNCE(TAU, smooth=False), 0.75),
+        lambda z: 0.75 * scored(z, InfoNCE(TAU), 0.75),
+    ),
     R("claif", "cosines are the scores", lambda z: ScoreRegression()(pairs(z, score=own_cosine(z))), 0.0),
     R("beclr", "before the start epoch: simsiam plus uniformity", beclr, simsiam_with_uniformity),
     R(

@@ -63,6 +63,7 @@ from lightning_contrast.objectives.saunshi import Saunshi
 from lightning_contrast.objectives.sbcl import SBCL
 from lightning_contrast.objectives.score_distillation import ScoreDistillation
 from lightning_contrast.objectives.score_regression import ScoreRegression
+from lightning_contrast.objectives.scored_infonce import ScoredInfoNCE
 from lightning_contrast.objectives.sep_vae import SepVAE
 from lightning_contrast.objectives.sepclr import SepCLR
 from lightning_contrast.objectives.siglip import SigLIP
@@ -148,6 +149,7 @@ __all__ = [
     "Saunshi",
     "ScoreDistillation",
     "ScoreRegression",
+    "ScoredInfoNCE",
     "SepCLR",
     "SepVAE",
     "SigLIP",
