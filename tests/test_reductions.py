@@ -53,6 +53,7 @@ from lightning_contrast.heads import ReweightingHead
 from lightning_contrast.metrics import LinearCKA, MutualKNN, RepresentationHarm
 from lightning_contrast.mining import Items, Rules, mine
 from lightning_contrast.modules.chunks import encode_in_chunks
+from lightning_contrast.modules.inputs import Inputs, with_negatives_known
 from lightning_contrast.objectives import (
     AMCL,
     BECLR,
@@ -167,6 +168,13 @@ def own_cosine(z: Tensor) -> Tensor:
 
 def off(n: int) -> Tensor:
     return ~torch.eye(n, dtype=torch.bool)
+
+
+def rewritten(z: Tensor, there: int = 1) -> Contrast:
+    """Triplets as a writer's texts make them, whose negatives may not have been written."""
+    return with_negatives_known(
+        pairs(z, negatives=z[2]), Inputs(has_negative=torch.full((N, 1), there), negative_id=torch.full((N, 1), -1))
+    )
 
 
 def scored(z: Tensor, objective: Callable[..., Tensor], score: float) -> Tensor:
@@ -1123,6 +1131,18 @@ TABLE = [
         "s = 1: supervised simcse",
         lambda z: scored(z, ScoredInfoNCE(TAU), 1.0),
         lambda z: scored(z, InfoNCE(TAU), 1.0),
+    ),
+    R(
+        "syncse",
+        "generated triplets: supervised simcse",
+        lambda z: InfoNCE(TAU)(rewritten(z)),
+        lambda z: F.cross_entropy(unit(z[0]) @ unit(torch.cat([z[1], z[2]])).mT / TAU, torch.arange(N)),
+    ),
+    R(
+        "llm-hn",
+        "no explicit negative: in-batch InfoNCE",
+        lambda z: InfoNCE(TAU)(rewritten(z, there=0)),
+        lambda z: InfoNCE(TAU)(pairs(z)),
     ),
     R(
         "claif",

@@ -18,8 +18,9 @@ class BM25Negatives(HardNegativeRefresh):
     """Each query gets the documents that BM25 finds for it, other than its own, and keeps them.
 
     As in "Dense Passage Retrieval" (Karpukhin et al. 2020). They are encoded anew in each step and trained on, as those of
-    :class:`HardNegativeRefresh` with ``gradient=True``: only where they come from differs. For pairs of token numbers, padded
-    with 0. Every process searches for itself. State: the table, so that a resumed run does not search again.
+    :class:`HardNegativeRefresh` with ``gradient=True``: only where they come from differs. For texts, by their words, and for
+    pairs of token numbers, padded with 0. Every process searches for itself. State: the table, so that a resumed run does not
+    search again.
 
     Args:
         num_negatives: for each sample, >= 1.
@@ -80,10 +81,11 @@ def read_tokens(source: DataLoader[Any]) -> dict[str, Tensor]:
         ValueError: for inputs that are no pairs of token numbers.
     """
     columns: dict[str, list[Tensor]] = {}
+    collate: Any = source.collate_fn
+    if hasattr(collate, "for_words"):  # an encoder's pieces of words would do BM25 wrong
+        collate = collate.for_words()
     with isolated_random_state(0):
-        for batch in DataLoader(
-            source.dataset, source.batch_size, collate_fn=source.collate_fn, generator=torch.Generator()
-        ):
+        for batch in DataLoader(source.dataset, source.batch_size, collate_fn=collate, generator=torch.Generator()):
             known = {key: batch[key] for key in KNOWN if isinstance(batch.get(key), Tensor)}
             for key, value in {**known, "query": first_input(batch), "document": key_input(batch)}.items():
                 if key not in known and (

@@ -3,6 +3,7 @@
 import lightning_contrast.lightning_imports  # noqa: F401
 from lightning_contrast.data.altered import Altered, Forgeries, PastedDigits
 from lightning_contrast.data.architectures import ArchitectureDataModule
+from lightning_contrast.data.asked import ScoredBy, WrittenBy
 from lightning_contrast.data.augment import ImageAugmentation
 from lightning_contrast.data.batch import check_batch
 from lightning_contrast.data.binding_batches import BindingBatchSampler
@@ -36,11 +37,13 @@ from lightning_contrast.data.pseudo_label_batches import PseudoLabelBatchSampler
 from lightning_contrast.data.python_code import PythonCodeDataModule
 from lightning_contrast.data.rewritten_queries import RewrittenQueries
 from lightning_contrast.data.samplers import ShuffledBatchSampler
+from lightning_contrast.data.scored_pairs import ScoredPairs
 from lightning_contrast.data.tensor_images import TensorImages
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_datamodule import TextDataModule
 from lightning_contrast.data.text_edits import SpanDeletion, SynonymSubstitution, WordHalf
 from lightning_contrast.data.text_files import TextDataError
+from lightning_contrast.data.text_scores import TextScore, WordOverlap
 from lightning_contrast.data.text_views import (
     TextView,
     TextViewsInTurn,
@@ -94,6 +97,8 @@ __all__ = [
     "PythonCodeDataModule",
     "ResumableLoader",
     "RewrittenQueries",
+    "ScoredBy",
+    "ScoredPairs",
     "ShuffledBatchSampler",
     "SiblingSubstitution",
     "SpanDeletion",
@@ -104,6 +109,7 @@ __all__ = [
     "TextDataError",
     "TextDataModule",
     "TextPart",
+    "TextScore",
     "TextTokenizer",
     "TextView",
     "TextViewsInTurn",
@@ -118,8 +124,10 @@ __all__ = [
     "WordDeletion",
     "WordHalf",
     "WordNetDataModule",
+    "WordOverlap",
     "WordReordering",
     "WordRepetition",
+    "WrittenBy",
     "check_batch",
     "make_resumable",
 ]

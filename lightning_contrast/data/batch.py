@@ -3,7 +3,8 @@
 A batch is a mapping with
 
 - the inputs: ``views`` (a list of V inputs of the same N samples), or two named inputs (`PAIRS`), with
-  ``negative`` beside them if there are hard negatives, perhaps with ``negative_id`` ``[N, H]``, their ``document_id``;
+  ``negative`` beside them if there are hard negatives, perhaps with ``negative_id`` ``[N, H]``, their ``document_id``, and
+  ``has_negative`` ``[N, H]``, 0 for those that do not exist;
 - ``index``: the position of each sample in the data set, int64 ``[N]``, always;
 - optionally ``label``, ``score``, ``time``, ... : payload with N rows.
 

@@ -1,6 +1,6 @@
 """Texts of any source as a DataModule: pairs, tuples, graded lists, or single texts with views."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -115,6 +115,7 @@ class TextDataModule(LightningDataModule):
         held = [name for name in ("queries", "documents") if not isinstance(getattr(self, name), (str, type(None)))]
         # no objects: checkpoints must open with weights_only=True
         self.save_hyperparameters(logger=False, ignore=[*data_sets, *held, "tokenizer", "view", "parts", "sampler"])
+        self.remove_ignored_hparams([name for name, value in self.hparams.items() if not is_plain(value)])
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -289,3 +290,14 @@ class TextDataModule(LightningDataModule):
         return DataLoader(
             dataset, self.batch_size, num_workers=self.num_workers, collate_fn=self.collate, generator=generator
         )
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a checkpoint can hold a value: numbers, texts, and lists and mappings of them."""
+    if isinstance(value, Mapping):
+        return all(map(is_plain, value.values()))
+    return (
+        all(map(is_plain, value))
+        if isinstance(value, (list, tuple))
+        else isinstance(value, (str, int, float, type(None)))
+    )

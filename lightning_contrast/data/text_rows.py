@@ -22,7 +22,7 @@ class TextRows:
     query: list[str] = field(default_factory=list)
     document: list[str] = field(default_factory=list)
     negative: list[list[str]] = field(default_factory=list)
-    """Hard negatives of each row, as many for all; empty where there are none."""
+    """Hard negatives of each row, as many for all, an empty text where one is lacking; empty where there are none."""
     known: dict[str, list[Any]] = field(default_factory=dict)
     """``label`` (integers) and ``score`` (numbers), where given for all."""
     ids: dict[str, dict[Any, str]] = field(default_factory=lambda: {"query": {}, "document": {}})
@@ -76,7 +76,7 @@ def read_rows(
     """The rows of a source.
 
     A record is a mapping with ``text``; or with ``query`` and ``document`` (or ``anchor`` and ``positive``), perhaps
-    ``negative`` (a text, or a list) or ``negative_1``, ``negative_2``, ...; or with ``query``, ``documents`` and ``scores``,
+    ``negative`` (a text, or a list; ``null`` where none was found) or ``negative_1``, ``negative_2``, ...; or with ``query``, ``documents`` and ``scores``,
     a graded list, each of whose documents becomes a row. ``query_id``, ``document_id``, ``label`` and ``score`` are kept. It may also be a text, or
     a tuple ``(query, document, negative, ...)``.
 
@@ -126,7 +126,7 @@ def _add(
     else:
         out.query.append(_side(out, row, "query", queries, place))
         out.document.append(_side(out, row, "document", documents, place))
-        out.negative.append([_text(text, place, "negative", row) for text in _negatives(row)])
+        out.negative.append(["" if text is None else _text(text, place, "negative", row) for text in _negatives(row)])
     for name, kind in (("label", int), ("score", float)):
         if name in row:
             out.known.setdefault(name, []).append(_number(row[name], kind, place, name))
@@ -160,8 +160,8 @@ def _side(out: TextRows, row: dict[str, Any], side: str, texts: Mapping[Any, str
 
 
 def _negatives(row: dict[str, Any]) -> list[Any]:
-    value = row.get("negative", row.get("negatives"))
-    listed = [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+    value = row.get("negative", row.get("negatives", []))
+    listed = list(value) if isinstance(value, (list, tuple)) else [value]
     numbered = [name for name in row if name.startswith("negative_") and name[9:].isdecimal()]
     return [*listed, *(row[name] for name in sorted(numbered, key=lambda name: int(name[9:])))]
 

@@ -11,7 +11,7 @@ from lightning_contrast.data.text_rows import TextRows
 class TextPairs(Dataset[dict[str, Any]]):
     """``query``, ``document``, perhaps ``negative``, ``index``, and integers by which equal ones are known.
 
-    ``negative_id`` are the ``document_id`` of the negatives.
+    ``negative_id`` are the ``document_id`` of the negatives; ``has_negative``, where some row lacks one, says which are there.
 
     Args:
         rows: pairs.
@@ -23,6 +23,7 @@ class TextPairs(Dataset[dict[str, Any]]):
     def __init__(self, rows: TextRows, query_id: list[int], document_id: list[int], start: int = 0) -> None:
         self.rows, self.query_id, self.document_id, self.start = rows, query_id, document_id, start
         self.negative_id: list[list[int]] = []
+        self.some_lack = any("" in texts for texts in rows.negative)
 
     def number_negatives(self, documents: "Numbers") -> None:
         """Once all documents have their numbers, gives negatives theirs; -1 for texts that are no document."""
@@ -38,6 +39,8 @@ class TextPairs(Dataset[dict[str, Any]]):
             negative["negative"] = rows.negative[position]
             if self.negative_id:
                 negative["negative_id"] = self.negative_id[position]
+            if self.some_lack:
+                negative["has_negative"] = [int(bool(text)) for text in rows.negative[position]]
         return {
             "query": rows.query[position], "document": rows.document[position], **negative,
             "index": self.start + position, "query_id": self.query_id[position], "document_id": self.document_id[position],

@@ -19,7 +19,7 @@ from lightning_contrast.modules import setup as preparation
 from lightning_contrast.modules.checks import applied, check_arguments, check_embeddings
 from lightning_contrast.modules.chunks import encode_by_tokens, encode_in_chunks, joined, rows_of, shapes_of
 from lightning_contrast.modules.figures import check_finite, logs_now, seen, training_figures
-from lightning_contrast.modules.inputs import Inputs, inputs_of, payload_of, with_negative_id
+from lightning_contrast.modules.inputs import Inputs, inputs_of, payload_of, with_negatives_known
 from lightning_contrast.modules.optimizers import configured_optimizers
 from lightning_contrast.modules.teachers import WithTeachers
 from lightning_contrast.objectives import InfoNCE, Objective
@@ -181,7 +181,7 @@ class ContrastiveModule(WithTeachers):
             # H negatives an anchor arrive as N * H rows; they serve the whole batch unless in_batch says otherwise.
             extra["negatives"] = z if self.in_batch or z.shape[0] % n else z.unflatten(0, (n, -1))
         contrast = Contrast.from_pairs(anchors, positives, in_batch=self.in_batch, **payload, **extra)
-        return contrast if inputs.negative_id is None else with_negative_id(contrast, inputs.negative_id)
+        return with_negatives_known(contrast, inputs)
 
     # Steps --------------------------------------------------------------------------------------------------------
 

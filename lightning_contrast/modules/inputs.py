@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_contrast.contrast import Contrast
+from lightning_contrast.contrast import Contrast, Pair
 from lightning_contrast.data.batch import PAIRS, batch_inputs
 
-_NOT_PAYLOAD = {"views", "input", "negative", "negative_id", *(name for pair in PAIRS for name in pair)}
+_NOT_PAYLOAD = {"views", "input", "negative", "negative_id", "has_negative", *(name for pair in PAIRS for name in pair)}
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Inputs:
     negatives: Any = None
     negative_id: Tensor | None = None
     """``document_id`` of the negatives, ``[N, H]``."""
+    has_negative: Tensor | None = None
+    """Which of them are there, 0 or 1, ``[N, H]``; ``None`` is all."""
 
 
 def inputs_of(batch: Mapping[str, Any]) -> Inputs:
@@ -30,8 +32,8 @@ def inputs_of(batch: Mapping[str, Any]) -> Inputs:
     inputs = list(batch_inputs(batch).values())
     if "views" in batch:
         return Inputs(views=inputs)
-    ids = batch.get("negative_id") if "negative" in batch else None
-    return Inputs(anchors=inputs[0], positives=inputs[1], negatives=batch.get("negative"), negative_id=ids)
+    known = {key: batch.get(key) for key in ("negative_id", "has_negative") if "negative" in batch}
+    return Inputs(anchors=inputs[0], positives=inputs[1], negatives=batch.get("negative"), **known)
 
 
 def payload_of(batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,18 +41,35 @@ def payload_of(batch: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in batch.items() if key not in _NOT_PAYLOAD and isinstance(value, Tensor)}
 
 
-def with_negative_id(contrast: Contrast, ids: Tensor) -> Contrast:
-    """The ``document_id`` of hard negatives, ``[N, H]``, -1 where unknown, at their block; they answer no query.
+def with_negatives_known(contrast: Contrast, inputs: Inputs) -> Contrast:
+    """What is known of hard negatives, at their block: ``document_id``, -1 where unknown (they answer no query, and have
+    no label), and which are there at all; the others do not exist.
 
     Raises:
         ValueError: for another number of ids than of negatives.
     """
+    if inputs.negative_id is not None:
+        ids = _of_negatives(
+            contrast, "negative_id", inputs.negative_id, "the document_id of each, -1 where it is unknown"
+        )
+        nobody = torch.full_like(ids, -1)
+        known = {"label": nobody} if "label" in contrast.anchors.payload else {}
+        contrast = contrast.attach("negative", document_id=ids, query_id=nobody, **known)
+    if inputs.has_negative is not None:
+        there = _of_negatives(contrast, "has_negative", inputs.has_negative, "1 for those that are there, 0 for others")
+        contrast = contrast.attach("negative", is_there=there).exclude(_is_absent, on=("negative",))
+    return contrast
+
+
+def _is_absent(pair: Pair) -> Tensor:
+    return pair.candidate.is_there == 0
+
+
+def _of_negatives(contrast: Contrast, key: str, values: Tensor, what: str) -> Tensor:
     (block,) = (b for b in contrast.candidates if b.name == "negative")
     shape = block.first.shape[: 2 if block.where == "private" else 1]  # rows may be tokens
-    if ids.numel() != shape.numel():
+    if values.numel() != shape.numel():
         raise ValueError(
-            f"batch['negative_id'] is {list(ids.shape)}, but there are {shape.numel()} negatives: give the document_id of "
-            "each, [N, H], -1 where it is unknown."
+            f"batch[{key!r}] is {list(values.shape)}, but there are {shape.numel()} negatives: give {what}, [N, H]."
         )
-    ids = ids.reshape(shape)
-    return contrast.attach("negative", document_id=ids, query_id=torch.full_like(ids, -1))
+    return values.reshape(shape)

@@ -9,7 +9,7 @@ from lightning_contrast.contrast import Candidates, Contrast
 from lightning_contrast.contrast.exchange import all_sizes
 from lightning_contrast.encoders import TextEncoder
 from lightning_contrast.modules.contrastive import ContrastiveModule
-from lightning_contrast.modules.inputs import inputs_of, payload_of, with_negative_id
+from lightning_contrast.modules.inputs import inputs_of, payload_of, with_negatives_known
 
 Tokens = tuple[Tensor, Tensor]
 
@@ -66,7 +66,7 @@ class LateInteractionModule(ContrastiveModule):
         private = not self.in_batch and len(z[0]) % n == 0
         z = (z[0].unflatten(0, (n, -1)), z[1].unflatten(0, (n, -1))) if private else z
         made = made.append(Candidates(z, name="negative", where="private" if private else "batch"))
-        return made if inputs.negative_id is None else with_negative_id(made, inputs.negative_id)
+        return with_negatives_known(made, inputs)
 
     def setup(self, stage: str) -> None:
         """Also says which callbacks cannot read tokens."""

@@ -11,7 +11,7 @@ from lightning_contrast.callbacks.callback import ContrastCallback
 from lightning_contrast.contrast import Contrast, Scores
 from lightning_contrast.data import HashedWords, TextDataModule
 from lightning_contrast.encoders import BagOfWords
-from lightning_contrast.modules.inputs import with_negative_id
+from lightning_contrast.modules.inputs import Inputs, with_negatives_known
 from lightning_contrast.objectives import InfoNCE
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*queries of:UserWarning")
@@ -88,7 +88,7 @@ def test_a_checkpoint_has_the_ids(tmp_path):
 def test_as_many_ids_as_negatives(ids):
     contrast = Contrast.from_pairs(torch.eye(2), torch.eye(2), negatives=torch.eye(2))
     with pytest.raises(ValueError, match=r"batch\['negative_id'\] is \[.*there are 2 negatives"):
-        with_negative_id(contrast, ids)
+        with_negatives_known(contrast, Inputs(negative_id=ids))
 
 
 @pytest.mark.parametrize("in_batch", [True, False])

@@ -63,6 +63,12 @@ SMALL = {
         '--data.paraphrase={{"class_path": "SynonymSubstitution", "init_args": {{"root": "{wordnet}", "rate": 1.0}}}}',
         '--data.edit={{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}',
     ],
+    "ScoredPairs": [
+        '--data.pairs_of={{"class_path": "RewrittenQueries", "init_args": {{"queries_of": {{"class_path": "WordNetDataModule", '
+        '"init_args": {{"root": "{wordnet}"}}}}, "paraphrase": {{"class_path": "SynonymSubstitution", "init_args": {{"root": '
+        '"{wordnet}", "rate": 1.0}}}}, "edit": {{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}}}}}',
+        "--data.batch_size=16",
+    ],
     "VerseDataModule": ["--data.batch_size=16"],
     "VerseClauseDataModule": ["--data.batch_size=16"],
     "WordContextDataModule": ["--data.root={wordnet}", "--data.min_count=1", "--data.batch_size=16"],
@@ -74,6 +80,7 @@ SMALL = {
 # What a recipe cannot do without, where the small data above take it away.
 ALSO = {
     "care": ["--data.n_views=4"],
+    "llm-hn": ["--data.paraphrase=null", "--data.keep_documents=true"],
     "scatsimclr": ["--data.n_views=3", "--data.augmentation=RotatedViews"],
     "pcl-sr": ["--data.augmentation=LowResolution"],
     "multi-crop": ["--data.n_views=4", "--data.augmentation=MultiCrop", "--data.augmentation.small_size=8"],
