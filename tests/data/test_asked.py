@@ -258,7 +258,7 @@ SOURCES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", [*list(SOURCES)[:3], pytest.param("column", marks=pytest.mark.slow)])
 def test_sources_of_negatives_are_settings(source, tmp_path):
     """llm-hn: written, of BM25, of a teacher or in a column, without other code."""
     packages = write_sample(tmp_path / "packages")
