@@ -77,7 +77,7 @@ def taught(pl_module: Any, teacher: Teacher, batch: Mapping[str, Any]) -> tuple[
 
     def of(inputs: Any) -> Tensor:
         with torch.no_grad():
-            return pl_module._chunked(lambda both: teacher.embed(*both), (inputs, batch["index"]))
+            return pl_module._chunked(lambda both: teacher.embed(*both), (inputs, batch["index"]))[0]
 
     one, two = first_input(batch), key_input(batch)
     z = of(one)

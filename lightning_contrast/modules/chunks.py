@@ -4,7 +4,7 @@ Forward keeps only inputs and outputs, backward encodes each chunk once more wit
 that of the whole batch, in automatic optimisation, under any strategy.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -102,9 +102,7 @@ def encode_in_chunks(
         sharded: whether parameters are split over processes; then, and where inputs need a gradient, chunks go through
             activation checkpointing, which is slower and holds more.
     """
-    n = rows_of(inputs)
-    chunks = [_rows(inputs, start, start + size) for start in range(0, n, size)]
-    return encode_chunks(encode, chunks, module=module, keep=keep, sharded=sharded)
+    return encode_sides(encode, [inputs], size=size, module=module, keep=keep, sharded=sharded)[0]
 
 
 def encode_by_tokens(
@@ -122,18 +120,42 @@ def encode_by_tokens(
         ValueError: for inputs without ``attention_mask``; where parameters are split over processes, whose numbers of
             chunks would differ.
     """
-    if sharded:
+    return encode_sides(encode, [inputs], tokens=tokens, module=module, keep=keep, sharded=sharded)[0]
+
+
+def encode_sides(
+    encode: Callable[[Any], Tensor],
+    sides: Sequence[Any],
+    *,
+    size: int | None = None,
+    tokens: int | None = None,
+    module: nn.Module,
+    keep: int = 0,
+    sharded: bool = False,
+) -> list[Tensor]:
+    """:func:`encode_in_chunks` (`size`) or :func:`encode_by_tokens` of several inputs, such as anchors and positives.
+
+    Their gradient is summed as one, so that it takes the memory of the parameters once, not once a side.
+    """
+    if tokens is not None and sharded:
         raise ValueError(
             f"chunk_tokens={tokens}: processes that share their parameters must encode as many chunks each: use chunk_size."
         )
-    chunks, place = token_chunks(inputs, tokens)
-    return encode_chunks(encode, chunks, module=module, keep=keep)[place]
+    cut = [_by_rows(side, size) if size is not None else token_chunks(side, tokens or 1) for side in sides]
+    chunks = [chunk for found, _ in cut for chunk in found]
+    together = _encoded(encode, chunks, module=module, keep=keep, sharded=sharded)
+    parts = together.split([rows_of(side) for side in sides])
+    return [z if place is None else z[place] for z, (_, place) in zip(parts, cut, strict=True)]
 
 
-def encode_chunks(
-    encode: Callable[[Any], Tensor], chunks: list[Any], *, module: nn.Module, keep: int = 0, sharded: bool = False
+def _by_rows(inputs: Any, size: int) -> tuple[list[Any], None]:
+    return [_rows(inputs, start, start + size) for start in range(0, rows_of(inputs), size)], None
+
+
+def _encoded(
+    encode: Callable[[Any], Tensor], chunks: list[Any], *, module: nn.Module, keep: int, sharded: bool
 ) -> Tensor:
-    """``encode`` of every chunk, joined; arguments as of :func:`encode_in_chunks`."""
+    """``encode`` of every chunk, joined."""
     if not torch.is_grad_enabled():
         return torch.cat([encode(chunk) for chunk in chunks])
     last = max(0, len(chunks) - keep)

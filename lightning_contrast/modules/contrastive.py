@@ -17,17 +17,17 @@ from lightning_contrast.encoders import EncoderLike, Teacher
 from lightning_contrast.heads import HeadLike
 from lightning_contrast.modules import setup as preparation
 from lightning_contrast.modules.checks import applied, check_arguments, check_embeddings
-from lightning_contrast.modules.chunks import encode_by_tokens, encode_in_chunks, joined, rows_of, shapes_of
+from lightning_contrast.modules.chunks import encode_sides, joined, rows_of, shapes_of
 from lightning_contrast.modules.figures import check_finite, logs_now, seen, training_figures
 from lightning_contrast.modules.inputs import Inputs, inputs_of, payload_of, with_negatives_known
 from lightning_contrast.modules.optimizers import configured_optimizers
-from lightning_contrast.modules.teachers import WithTeachers
+from lightning_contrast.modules.steps import WithSteps
 from lightning_contrast.objectives import InfoNCE, Objective
 from lightning_contrast.transforms import TransformLike
 from lightning_contrast.transforms.transform import in_order, transformed, transformed_pairs
 
 
-class ContrastiveModule(WithTeachers):
+class ContrastiveModule(WithSteps):
     """Contrastive training of any encoder, in automatic optimisation.
 
     Subclasses override :meth:`embed` (from inputs to features) or :meth:`contrast` (from a batch to what is compared).
@@ -104,34 +104,32 @@ class ContrastiveModule(WithTeachers):
 
     def project(self, inputs: Any) -> Tensor:
         """Embeddings ``[N, D]`` of anchors, through head and predictor, in chunks when asked to."""
-
-        def path(x: Any) -> Tensor:
-            z = applied("encoder", self.embed, x)
-            z = z if self.head is None else applied("head", self.head, z)
-            return z if self.predictor is None else applied("predictor", self.predictor, z)
-
-        return self._chunked(path, inputs)
+        return self._chunked(self._anchor_path, inputs)[0]
 
     def project_keys(self, inputs: Any) -> Tensor:
         """Embeddings ``[N, D]`` of keys: by a teacher, by the second tower, or by the shared encoder."""
         if isinstance(self.key_encoder, Teacher):
             with torch.no_grad():  # nothing to differentiate: chunks only bound memory
-                return self._chunked(self.key_encoder, inputs)
-        encoder = self.embed if self.key_encoder is None else self.key_encoder
-        head = self.head if self.key_encoder is None else self.key_head
+                return self._chunked(self.key_encoder, inputs)[0]
+        return self._chunked(self._key_path, inputs)[0]
 
-        def path(x: Any) -> Tensor:
-            z = applied("key encoder", encoder, x)
-            return z if head is None else applied("key head", head, z)
+    def _anchor_path(self, x: Any) -> Tensor:
+        z = applied("encoder", self.embed, x)
+        z = z if self.head is None else applied("head", self.head, z)
+        return z if self.predictor is None else applied("predictor", self.predictor, z)
 
-        return self._chunked(path, inputs)
+    def _key_path(self, x: Any) -> Tensor:
+        shared = self.key_encoder is None
+        z = applied("encoder", self.embed, x) if shared else applied("key encoder", self.key_encoder, x)
+        head = self.head if shared else self.key_head
+        return z if head is None else applied("head" if shared else "key head", head, z)
 
-    def _chunked(self, path: Any, inputs: Any) -> Tensor:
-        if self.chunk_tokens is None and (self.chunk_size is None or rows_of(inputs) <= self.chunk_size):
-            return path(inputs)
+    def _chunked(self, path: Any, *sides: Any) -> list[Tensor]:
+        if self.chunk_tokens is None and (self.chunk_size is None or max(map(rows_of, sides)) <= self.chunk_size):
+            return [path(side) for side in sides]
+        size, tokens = self.chunk_size, None if self.chunk_size else self.chunk_tokens
         sharded = preparation.shards_parameters(self)
-        by, size = (encode_in_chunks, self.chunk_size) if self.chunk_size else (encode_by_tokens, self.chunk_tokens)
-        return by(path, inputs, size or 1, module=self, keep=self.keep_chunks, sharded=sharded)
+        return encode_sides(path, sides, size=size, tokens=tokens, module=self, keep=self.keep_chunks, sharded=sharded)
 
     def _views(self, views: Sequence[Any]) -> list[Tensor]:
         """Embeddings of every view; views of equal shape share one forward pass, and one BatchNorm."""
@@ -173,8 +171,12 @@ class ContrastiveModule(WithTeachers):
 
     def _pairs(self, inputs: Inputs, payload: dict[str, Any]) -> Contrast:
         extra: dict[str, Any] = {}
-        z = None if inputs.negatives is None else self.project_keys(inputs.negatives)
-        anchors, positives = self.project(inputs.anchors), self.project_keys(inputs.positives)
+        keys = [side for side in (inputs.positives, inputs.negatives) if side is not None]
+        if self.key_encoder is None and self.predictor is None:
+            anchors, positives, *more = self._chunked(self._anchor_path, inputs.anchors, *keys)
+        else:
+            anchors, (positives, *more) = self.project(inputs.anchors), map(self.project_keys, keys)
+        z = more[0] if more else None
         anchors, positives, z = transformed_pairs(self.transforms, anchors, positives, z)
         if z is not None:
             n = rows_of(inputs.anchors)
@@ -254,11 +256,6 @@ class ContrastiveModule(WithTeachers):
             for callback in callbacks:
                 callback.on_contrast_end(self.trainer, self, shown, result.loss.detach())
         self._scored = []
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """The step, and at once what follows it: checkpoints written later in the step already hold it."""
-        super().optimizer_step(*args, **kwargs)
-        self.after_optimizer_step()
 
     # Logging ------------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,6 @@ import lightning.pytorch as pl
 from torch import nn
 
 from lightning_contrast.encoders import Teacher
-from lightning_contrast.modules.checks import warn_of_untrained
-from lightning_contrast.temperatures import TemperatureModule
 
 
 class WithTeachers(pl.LightningModule):
@@ -27,13 +25,6 @@ class WithTeachers(pl.LightningModule):
     def _online(self) -> nn.Module:
         """What teachers follow."""
         return nn.Sequential(self.encoder, *([] if self.head is None else [self.head]))
-
-    def after_optimizer_step(self) -> None:
-        """Teachers and temperatures follow the step."""
-        self.teachers_after_step()
-        for module in [m for m in self.modules() if isinstance(m, TemperatureModule)]:
-            module.after_step()
-        warn_of_untrained(self)  # type: ignore[arg-type]
 
     def teachers_after_step(self) -> None:
         """After each optimizer step."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from lightning_contrast import ContrastiveModule
 from lightning_contrast.heads import MLPHead
+from lightning_contrast.modules import chunks
 from lightning_contrast.modules.chunks import encode_in_chunks
 from lightning_contrast.objectives import InfoNCE
 from tests.modules.test_contrastive import loader, trainer, weights
@@ -40,6 +41,21 @@ def batch():
 def test_chunks_give_the_gradient_of_the_whole_batch(batch, size, keep):
     loss, grads = step(ContrastiveModule(encoder(), InfoNCE(0.1)), batch)
     chunked, others = step(ContrastiveModule(encoder(), InfoNCE(0.1), chunk_size=size, keep_chunks=keep), batch)
+    torch.testing.assert_close(chunked, loss, rtol=1e-12, atol=0)
+    for a, b in zip(grads, others, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_all_sides_of_pairs_are_one_node_whose_gradient_is_that_of_the_whole_batch(keep, monkeypatch):
+    torch.manual_seed(3)
+    sides = {name: torch.randn(rows, 64).double() for name, rows in (("anchor", 9), ("positive", 9), ("negative", 18))}
+    calls, whole = [], chunks.encode_twice
+    monkeypatch.setattr(chunks, "encode_twice", lambda *args: (calls.append(len(args[1])), whole(*args))[1])
+    pairs = {**sides, "index": torch.arange(9)}
+    loss, grads = step(ContrastiveModule(encoder(), InfoNCE(0.1)), pairs)
+    chunked, others = step(ContrastiveModule(encoder(), InfoNCE(0.1), chunk_size=4, keep_chunks=keep), pairs)
+    assert calls == [3 + 3 + 5 - keep]
     torch.testing.assert_close(chunked, loss, rtol=1e-12, atol=0)
     for a, b in zip(grads, others, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12)

@@ -173,9 +173,9 @@ def test_two_steps(slug, tmp_path):
 
 def test_gradcache(tmp_path, monkeypatch):
     """The shipped encoder, on real pictures: chunks are encoded, and training is that of the whole batch."""
-    chunks, whole = [], contrastive.encode_in_chunks
-    counted = lambda *args, **kwargs: (chunks.append(args[2]), whole(*args, **kwargs))[1]  # noqa: E731
-    monkeypatch.setattr(contrastive, "encode_in_chunks", counted)
+    chunks, whole = [], contrastive.encode_sides
+    counted = lambda *args, **kwargs: (chunks.append(kwargs["size"]), whole(*args, **kwargs))[1]  # noqa: E731
+    monkeypatch.setattr(contrastive, "encode_sides", counted)
     found, sgd = [], ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1")
     for size in ("null", "7"):
         more = (f"--model.chunk_size={size}", "--trainer.precision=32-true", *sgd)
