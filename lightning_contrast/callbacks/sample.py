@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_contrast.contrast import Contrast, Scores
+from lightning_contrast.contrast import Candidates, Contrast, Scores, Similarity
 
 
 def some_anchors(contrast: Contrast, rows: int, entries: int = 2**20) -> Contrast:
@@ -29,6 +29,25 @@ def some_anchors(contrast: Contrast, rows: int, entries: int = 2**20) -> Contras
             block = block.map(lambda t, keep=keep: t[:keep])  # type: ignore[misc]
         blocks.append(block)
     return contrast.replace(anchors=contrast.anchors.map(lambda t: t[:rows]), candidates=tuple(blocks))
+
+
+def as_vectors(contrast: Contrast) -> Contrast:
+    """Several codes of an item side by side, where the similarity reads single tensors and so cannot read them.
+
+    Objectives of whole batches (SepCLR) read the codes apart and ask no similarity.
+    """
+    codes = contrast.anchors.leaves
+    reads_tuples = contrast.similarity is not None and type(contrast.similarity).tile is not Similarity.tile
+    if len(codes) < 2 or reads_tuples or any(code.dim() != 2 or not code.is_floating_point() for code in codes):
+        return contrast
+
+    def joined(block: Candidates) -> Candidates:
+        return block.replace(z=torch.cat([code.float() for code in block.leaves], -1))
+
+    made = {id(block): joined(block) for block in (contrast.anchors, *contrast.candidates)}
+    return contrast.replace(
+        anchors=made[id(contrast.anchors)], candidates=tuple(made[id(block)] for block in contrast.candidates)
+    )
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, require_state
 from lightning_contrast.callbacks.pictures import draw_histogram, log_picture
-from lightning_contrast.callbacks.sample import some_anchors
+from lightning_contrast.callbacks.sample import as_vectors, some_anchors
 from lightning_contrast.callbacks.thinned import Thinned
 from lightning_contrast.contrast import Contrast, Scores
 from lightning_contrast.functional.whole_file import write_json
@@ -99,7 +99,7 @@ def histograms(contrast: Contrast, bins: int) -> dict[str, Any] | None:
         ``low``, ``high``, ``positive`` and ``negative`` (lists of ``bins`` counts); ``None`` where nothing is scored.
     """
     columns = max(1, sum(b.rows for b in contrast.candidates))
-    some = some_anchors(contrast, max(16, ENTRIES // columns), ENTRIES)
+    some = some_anchors(as_vectors(contrast), max(16, ENTRIES // columns), ENTRIES)
     if not some.anchors.rows:
         return None
     scores = Scores(some)

@@ -5,14 +5,16 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from lightning_contrast import Contrast, ContrastiveModule
-from lightning_contrast.callbacks import GeometryMonitor, MemoryQueue
+from lightning_contrast.callbacks import GeometryMonitor, MemoryQueue, ScoreHistograms
 from lightning_contrast.callbacks.sample import some_anchors
 from lightning_contrast.contrast import Candidates, ready
 from lightning_contrast.functional.geometry import alignment, uniformity
 from lightning_contrast.functional.spectrum import effective_rank
-from lightning_contrast.objectives import InfoNCE, SepCLR, SupCon
+from lightning_contrast.metrics import GradientShare
+from lightning_contrast.objectives import InfoNCE, SepCLR, SimSiam, SupCon
 from tests.callbacks.kit import assert_resumes_exactly, assert_two_processes_train_as_one, fit, moco, simclr
 from tests.modules.test_contrastive import LABELS, linear, loader
 
@@ -38,6 +40,7 @@ def test_worked_numbers():
         "effective_rank": 1.0,
         "chance": math.log(2),
         "cosine": 0.5,
+        "length": 1.0,
     }
     assert {k: v.item() for k, v in out.items()} == pytest.approx(expected, abs=1e-6)
 
@@ -127,6 +130,74 @@ def test_training_is_left_alone(tmp_path):
     assert_two_processes_train_as_one(tmp_path, build, lambda: [GeometryMonitor()], log_every_n_steps=1)
 
 
+def batch_norm_and_dropout():
+    torch.manual_seed(0)
+    layers = (nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.ReLU(), nn.Linear(32, 16))
+    return ContrastiveModule(nn.Sequential(*layers), HardenedInfoNCE(0.2), optimizer=sgd(0.1))
+
+
+class HardenedInfoNCE(InfoNCE):
+    """One that keeps a running figure and draws a random number whenever it is asked."""
+
+    form = None
+
+    def __init__(self, temperature):
+        super().__init__(temperature)
+        self.register_buffer("asked", torch.zeros(()))
+
+    def rows(self, scores):
+        self.asked += 1 + torch.rand(())
+        return super().rows(scores)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"precision": "bf16-mixed"}, {"accumulate_grad_batches": 2}], ids=["plain", "bf16", "accumulated"]
+)
+def test_weights_statistics_and_random_numbers_are_those_without_a_monitor(kwargs):
+    states = []
+    for callbacks in ([], [GeometryMonitor(gradient_share=True)]):
+        module = batch_norm_and_dropout()
+        t = fit(module, [*callbacks, MemoryQueue(64)], steps=4, log_every_n_steps=1, **kwargs)
+        states.append({**module.state_dict(), "random": torch.get_rng_state()})
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    figures = {key: float(value) for key, value in t.callback_metrics.items() if key.startswith("geometry/")}
+    assert all(math.isfinite(value) for value in figures.values())
+    assert 0 < figures["geometry/seconds"] < 60
+
+
+def test_gradient_share_is_the_metrics():
+    """All anchors fit into the sample, so that the figures are those of the whole batch."""
+    z = nn.functional.normalize(torch.randn(2, 30, 8), dim=2)
+    found = GeometryMonitor(gradient_share=True).figures(scored(Contrast.from_views(z), InfoNCE(0.1)), InfoNCE(0.1))
+    metric = GradientShare(temperature=0.1)
+    metric.update(z.flatten(0, 1), torch.arange(30).repeat(2))
+    for name, value in metric.compute().items():
+        ours = {"effective_negatives": name}.get(name, f"gradient_{name}")
+        assert found[ours].item() == pytest.approx(value.item(), rel=1e-4)
+    queue = Candidates(z[0, :5], {}, "queue", "replicated", prepared=True)
+    weightless = scored(Contrast.from_views(z).append(queue), InfoNCE(0.1)).add_log_weight(
+        lambda pair: torch.full((1, 1), -torch.inf), on="queue"
+    )
+    out = GeometryMonitor(gradient_share=True).figures(weightless, InfoNCE(0.1))
+    assert out["effective_negatives"].item() == pytest.approx(found["effective_negatives"].item(), rel=1e-5)
+
+
+class TwoCodes(ContrastiveModule):
+    def contrast(self, batch):
+        z = [self.project(view) for view in batch["views"]]
+        return Contrast.from_pairs(*((a[:, :10], a[:, 10:]) for a in z), label=batch["label"], index=batch["index"])
+
+
+def test_tuples_of_codes_are_monitored(tmp_path):
+    module = TwoCodes(linear(), SepCLR(key="label"), optimizer=sgd(0.01))
+    t = fit(module, [GeometryMonitor(gradient_share=True), ScoreHistograms()], steps=2, log_every_n_steps=1,
+            default_root_dir=tmp_path)  # fmt: skip
+    for name in ("alignment", "uniformity", "effective_rank", "positive", "hardest_negative", "gradient_hardest_1"):
+        assert math.isfinite(t.callback_metrics[f"geometry/{name}"]), name
+    assert (tmp_path / "scores.json").is_file()
+
+
 class Constant(nn.Module):
     def __init__(self, noise):
         super().__init__()
@@ -136,35 +207,77 @@ class Constant(nn.Module):
         return self.layer(x) * self.noise + torch.ones(16)
 
 
-@pytest.mark.parametrize(
-    ("make", "cause"),
-    [
-        (lambda e: ContrastiveModule(e, InfoNCE(0.2), optimizer=still), "learning rate"),
-        (lambda e: ContrastiveModule(e, InfoNCE(5.0), optimizer=still), "temperature=5.0"),
-        (lambda e: moco_like(e), "no negatives"),
-    ],
-)
-def test_warns_of_collapse_once(make, cause):
-    monitor = GeometryMonitor()
-    with pytest.warns(UserWarning, match=f"nearly one point .*{cause}") as caught:
-        fit(make(Constant(1e-3)), [monitor], steps=8, log_every_n_steps=1)
+def sgd(lr, momentum=0.9, weight_decay=0.0):
+    return lambda p: torch.optim.SGD(p, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+def mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
+
+
+def predictor():
+    return nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+
+
+def one_picture():
+    """A camera that is stuck."""
+    batch = {"views": [torch.ones(32, 64) + 1e-4 * torch.randn(32, 64) for _ in range(2)], "index": torch.arange(32)}
+    return DataLoader([batch] * 4, batch_size=None)
+
+
+def zeros():
+    module = ContrastiveModule(nn.Sequential(nn.Linear(64, 16), nn.ReLU()), InfoNCE(0.2), optimizer=sgd(0.1))
+    nn.init.constant_(module.encoder[0].bias, -1e3)
+    return module
+
+
+# Trained until they collapse, but for those with Constant and the dead layer, which have nothing to train.
+COLLAPSES = {
+    "learning rate too high": (lambda: ContrastiveModule(mlp(), InfoNCE(0.2), optimizer=sgd(10.0)),
+        "one point .*learning rate 10 is too high: the weights are"),
+    "weight decay too strong": (lambda: ContrastiveModule(mlp(), InfoNCE(0.2), optimizer=sgd(0.1, 0.0, 4.0)),
+        "one point .*weight decay is too strong"),
+    "no negatives, no predictor": (lambda: ContrastiveModule(mlp(), SimSiam(), optimizer=sgd(0.5)),
+        "one point .*no negatives, so nothing pushes them apart"),
+    "no negatives, no BatchNorm": (lambda: ContrastiveModule(mlp(), SimSiam(), predictor=predictor(), optimizer=sgd(0.5)),
+        "one point .*neither negatives nor BatchNorm"),
+    "inputs alike": (lambda: ContrastiveModule(mlp(), InfoNCE(0.2), optimizer=sgd(0.1)), "one point .*inputs of a batch are all alike"),
+    "temperature": (lambda: ContrastiveModule(Constant(1e-3), InfoNCE(5.0), optimizer=sgd(0.0)), "one point .*temperature=5.0"),
+    "nothing learned": (lambda: ContrastiveModule(Constant(1e-3), InfoNCE(0.2), optimizer=sgd(0.0)),
+        "one point .*have not moved since step 0, .*learning rate 0"),
+    "queue still empty": (lambda: moco_like(Constant(1e-3)), "one point .*no negatives"),
+    "dead layer": (zeros, "all zero in all 16 dimensions"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COLLAPSES)
+def test_warns_of_collapse_once_with_its_cause(name):
+    make, told = COLLAPSES[name]
+    data = one_picture() if name == "inputs alike" else None
+    with pytest.warns(UserWarning, match=told) as caught:
+        fit(make(), [GeometryMonitor()], steps=16, log_every_n_steps=1, data=data)
     assert sum("collapsed" in str(w.message) for w in caught) == 1
-
-
-def still(parameters):
-    return torch.optim.SGD(parameters, lr=0.0)
 
 
 def moco_like(encoder):
     module = moco()
     module.encoder = encoder
     module.key_encoder.follow(module._online())
-    module.optimizer = still
+    module.optimizer = sgd(0.0)
     return module
 
 
 def test_a_healthy_run_is_silent(recwarn):
     fit(simclr(), [GeometryMonitor()], steps=20, log_every_n_steps=1)
+    siamese = ContrastiveModule(
+        nn.Sequential(mlp(), nn.BatchNorm1d(16)),
+        SimSiam(),
+        predictor=predictor(),
+        both_orders=True,
+        optimizer=sgd(0.05),
+    )
+    fit(siamese, [GeometryMonitor()], steps=20, log_every_n_steps=1)
     fit(
         ContrastiveModule(linear(), SupCon(0.1)),
         [GeometryMonitor()],
