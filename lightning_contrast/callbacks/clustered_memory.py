@@ -11,7 +11,7 @@ from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, re
 from lightning_contrast.callbacks.clustered_fifo import ClusteredFifo
 from lightning_contrast.callbacks.prototypes import Prototypes
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
-from lightning_contrast.contrast.exchange import gather_rows, world_size
+from lightning_contrast.contrast.exchange import gather_rows, of_all_ranks, world_size
 
 SOURCES = ("student", "prediction", "teacher")
 
@@ -143,15 +143,15 @@ class ClusteredMemory(ContrastCallback):
 
     def on_contrast_end(self, trainer: Any, pl_module: Any, contrast: Contrast, loss: Tensor) -> None:
         """Keeps the rows of all processes, in one order, until everybody has seen the step."""
-        block = contrast.anchors
-        rows = {**self._rows(contrast), "index": block.get("index")}
-        view, position = block.get("view"), block.get("position")
-        if world_size() > 1 and pl_module.exchange == "none":
+        alone = world_size() > 1 and pl_module.exchange == "none"
+        block = of_all_ranks(contrast.anchors) if alone else contrast.anchors
+        rows = {**self._rows(contrast), **{key: block.get(key) for key in ("index", "view", "position")}}
+        if alone:
             rows = {key: gather_rows(value.contiguous()) for key, value in rows.items()}
-        else:  # gathered rows come process by process; one process has them view by view
-            order = torch.argsort(view * (position.max() + 1) + position, stable=True)
-            rows = {key: value[order] for key, value in rows.items()}
-        self._waiting.append(rows)
+        # gathered rows come process by process; one process has them by view and place
+        view, position = rows.pop("view"), rows.pop("position")
+        order = torch.argsort(view * (position.max() + 1) + position, stable=True)
+        self._waiting.append({key: value[order] for key, value in rows.items()})
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Writes, and logs the fill."""

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from lightning_contrast.contrast import Candidates, Contrast
-from lightning_contrast.contrast.exchange import all_sizes, gather_rows, world_size
+from lightning_contrast.contrast.exchange import all_sizes, gather_rows, of_all_ranks, world_size
 
 IDS = ("query_id", "document_id")
 """Payload by which equal texts are known."""
@@ -33,12 +33,12 @@ def gathered_keys(contrast: Contrast, pl_module: Any) -> Candidates:
         block = block.replace(where="batch").map(lambda t: t.flatten(0, 1))
     if world_size() == 1 or block.where == "replicated":
         return block
+    if pl_module.exchange == "none":  # each process counts its own positions
+        block = of_all_ranks(block)
     if not travelled:
         sizes = [n for (n,) in all_sizes(block.rows, device=block.first.device)]
         block = block.map(lambda t: gather_rows(t.contiguous(), sizes))
-    # Views come rank by rank; one process has them view by view, and a queue that overflows must drop the same rows.
+    # Rows come rank by rank; one process has them by view and place, and a queue that overflows must drop the same ones.
     view, position = block.get("view"), block.get("position")
-    if pl_module.exchange == "none":  # each process counts its own positions
-        position = torch.zeros_like(position)
     order = torch.argsort(view * (position.max() + 1) + position, stable=True)
     return block.map(lambda t: t[order])

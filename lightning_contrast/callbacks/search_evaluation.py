@@ -1,5 +1,6 @@
 """Search among all documents at every validation, beside BM25 and the encoder as it was before training."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ class SearchEvaluation(ContrastCallback):
     with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). All
     processes together encode documents and search for queries, with the weights of now, in evaluation mode; similarity is
     the cosine. Not in the sanity check. With ``fast_dev_run`` only the first batches of documents and queries are read: the
-    figures then say nothing.
+    figures then say nothing, and where no query has an answer among them there are none.
 
     Args:
         figures: names such as ``ndcg@10``, ``mrr@10``, ``recall@10``, ``map@100``.
@@ -48,6 +49,7 @@ class SearchEvaluation(ContrastCallback):
         self.figures, self.bm25, self.every_n_epochs = tuple(figures), bm25, every_n_epochs
         self.beside: dict[str, float] = {}
         """What the figures are compared with, by the name under which it is logged."""
+        self._told = False
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Says when there is nothing to search."""
@@ -121,7 +123,18 @@ class SearchEvaluation(ContrastCallback):
         mine = own_rows(trainer, torch.arange(len(asked["z"]), device=pl_module.device))
         found, answered = query_figures(asked["z"][mine], corpus["z"], asked["id"][mine], corpus["id"], self.figures)
         sums = all_sum(torch.stack([*(value.sum() for value in found.values()), answered.sum().double()]))
+        if not sums[-1]:
+            self._tell(len(asked["z"]), len(corpus["z"]))
+            return {}
         return {name: float(total / sums[-1]) for name, total in zip(found, sums, strict=False)}
+
+    def _tell(self, queries: int, documents: int) -> None:
+        if not self._told:
+            rank_zero_warn(
+                f"SearchEvaluation: none of the {queries} queries that were read has its document among the {documents} that "
+                "were, so there are no figures. Expected with fast_dev_run, which reads a few of each."
+            )
+        self._told = True
 
     def _by_words(self, trainer: Any) -> dict[str, float]:
         corpus, ids = word_rows(self._documents(trainer), "document")
@@ -132,4 +145,5 @@ class SearchEvaluation(ContrastCallback):
         except ImportError as error:
             rank_zero_warn(f"SearchEvaluation leaves BM25 out: {error}")
             return {}
-        return {k: float(v) for k, v in figures_of_ranked(ranked, wanted, ids, self.figures).items()}
+        found = {k: float(v) for k, v in figures_of_ranked(ranked, wanted, ids, self.figures).items()}
+        return {k: v for k, v in found.items() if math.isfinite(v)}

@@ -88,12 +88,22 @@ def gather_rows(value: Tensor, sizes: list[int] | None = None) -> Tensor:
     return _gather(value, sizes)
 
 
+def in_turn(sizes: list[int]) -> Tensor:
+    """Puts gathered rows into the order in which one process has them, since samplers deal rows out in turn.
+
+    Example:
+        >>> in_turn([3, 2]).tolist()
+        [0, 3, 1, 4, 2]
+    """
+    place = torch.cat([torch.arange(n) * len(sizes) + rank for rank, n in enumerate(sizes)])
+    return place.argsort()
+
+
 @dataclass(frozen=True)
 class Meeting:
-    """What one rank tells the others before rows travel: its positions are below ``top``, the rows of each block, and
-    which tensors it trains (bit ``i`` for the ``i``-th)."""
+    """What one rank tells the others before rows travel: the rows of each block, and which tensors it trains (bit ``i`` for
+    the ``i``-th)."""
 
-    top: int
     trained: int
     rows: tuple[int, ...]
 
@@ -107,11 +117,9 @@ def meet(blocks: Sequence[Candidates]) -> list[Meeting]:
     said = [
         (b.name, b.where, sorted(b.payload), [(str(t.dtype), list(t.shape[1:])) for t in tensors(b)]) for b in blocks
     ]
-    seen = [b.get("position") for b in blocks if b.where != "replicated"]
-    top = max((int(p.max()) + 1 for p in seen if p.numel()), default=0)
     every = [t for b in blocks for t in tensors(b)][:62]
     trained = sum(1 << i for i, t in enumerate(every) if t.requires_grad) if torch.is_grad_enabled() else 0
-    numbers = [zlib.crc32(repr(said).encode()), top, trained, *(b.first.shape[0] for b in blocks)]
+    numbers = [zlib.crc32(repr(said).encode()), trained, *(b.first.shape[0] for b in blocks)]
     numbers += [0] * (-len(numbers) % 16)  # equal lengths, also where ranks disagree
     answers = all_sizes(*numbers, device=blocks[0].first.device)
     others = [rank for rank, answer in enumerate(answers) if answer[0] != numbers[0]]
@@ -120,7 +128,7 @@ def meet(blocks: Sequence[Candidates]) -> list[Meeting]:
             f"Rank {dist.get_rank()} has the blocks {said}, ranks {others} have others: blocks, payload keys, widths "
             "and dtypes must be the same on all ranks (the number of rows may differ)."
         )
-    return [Meeting(a[1], a[2], tuple(a[3 : 3 + len(blocks)])) for a in answers]
+    return [Meeting(a[1], tuple(a[2 : 2 + len(blocks)])) for a in answers]
 
 
 def tensors(block: Candidates) -> list[Tensor]:
@@ -140,8 +148,8 @@ def rebuilt(block: Candidates, new: Sequence[Tensor]) -> Candidates:
 def exchanged(contrast: "Contrast", anchors: bool = False) -> "Contrast":
     """The contrast with every ``batch`` block gathered; with ``anchors`` also the anchors and what belongs to them.
 
-    Positions become unique over ranks, so that partners are found wherever their row has gone. With
-    ``exchange="ring"`` nothing else happens here: :mod:`lightning_contrast.contrast.ring` sends the blocks round.
+    Positions become those of the whole batch (:func:`of_all_ranks`), so that partners are found wherever their row has
+    gone. With ``exchange="ring"`` nothing else happens here: :mod:`lightning_contrast.contrast.ring` sends the blocks round.
 
     Raises:
         RuntimeError: on every rank, if the ranks' blocks do not fit together.
@@ -151,7 +159,6 @@ def exchanged(contrast: "Contrast", anchors: bool = False) -> "Contrast":
     gather = contrast.exchange == "gather"
     blocks = (contrast.anchors, *contrast.candidates)
     met = meet(blocks)
-    offset = sum(m.top for m in met[: dist.get_rank()])
     bits = [sum(len(tensors(b)) for b in blocks[:i]) for i in range(len(blocks))]
     made: dict[tuple[int, bool], Candidates] = {}
 
@@ -159,7 +166,7 @@ def exchanged(contrast: "Contrast", anchors: bool = False) -> "Contrast":
         block = blocks[i]
         key = (id(block), travels)  # anchors that are their own candidates: here local, there gathered
         if key not in made:
-            made[key] = _shifted(block, offset)
+            made[key] = of_all_ranks(block)
             if travels:
                 trained = [any(m.trained >> bits[i] + j & 1 for m in met) for j in range(len(tensors(block)))]
                 made[key] = _trained_together(made[key], trained)
@@ -179,11 +186,13 @@ def exchanged(contrast: "Contrast", anchors: bool = False) -> "Contrast":
     )
 
 
-def _shifted(block: Candidates, offset: int) -> Candidates:
+def of_all_ranks(block: Candidates) -> Candidates:
+    """Positions in the batch of all ranks, unique over them: samplers deal rows out in turn, row ``p`` of rank ``r`` to
+    place ``p * world + r``. So whatever goes by position does what one process would do."""
     if "position" not in block.payload or block.where == "replicated":
         return block
     p = block.payload["position"]
-    return block.attach(position=torch.where(p >= 0, p + offset, p))
+    return block.attach(position=torch.where(p >= 0, p * world_size() + dist.get_rank(), p))
 
 
 def _trained_together(block: Candidates, trained: list[bool]) -> Candidates:

@@ -68,3 +68,22 @@ def counter_uniform(index: Tensor, count: int, *, seed: int = 0, epoch: int = 0,
     column = torch.arange(1, count + 1, device=index.device, dtype=torch.int64) * _signed(_GOLDEN)
     bits = _finalise(row[:, None] + column)
     return ((bits >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24
+
+
+def counter_uniform_pairs(row: Tensor, column: Tensor, count: int, *, seed: int = 0) -> Tensor:
+    """Uniform numbers of each pair, a pure function of (seed, row's number, column's number, which of the count).
+
+    Args:
+        row: Number of each row, int64 ``[N]``.
+        column: Number of each column, int64 ``[1, M]``, or of each of a row's own, ``[N, M]``.
+        count: How many numbers a pair needs, P >= 1.
+        seed: Of all.
+
+    Returns:
+        float32 ``[P, N, M]`` in [0, 1), multiples of 2**-24.
+    """
+    key = _signed(hash_integers(seed, 1) * 2 + 1)  # not the numbers of counter_uniform
+    pair = _finalise(_finalise(row * _signed(_GOLDEN) + key)[:, None] + _finalise(column * _signed(_GOLDEN) - key))
+    which = torch.arange(1, count + 1, device=row.device, dtype=torch.int64) * _signed(_GOLDEN)
+    bits = _finalise(pair + which[:, None, None])
+    return ((bits >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lightning_contrast.functional.counter_random import counter_uniform
+from lightning_contrast.functional.counter_random import counter_uniform_pairs
 
 
 def log_ranking(scores: Tensor, orders: Tensor) -> Tensor:
@@ -27,20 +27,22 @@ def log_ranking(scores: Tensor, orders: Tensor) -> Tensor:
     return (s - rest).masked_fill(~there, 0.0)
 
 
-def sampled_rankings(scores: Tensor, count: int, rows: Tensor, seed: int) -> Tensor:
+def sampled_rankings(scores: Tensor, count: int, rows: Tensor, seed: int, columns: Tensor | None = None) -> Tensor:
     """Orders drawn from the Plackett-Luce distribution of the scores: sorted by score plus Gumbel noise.
 
     Args:
         scores: ``[Q, C]``; ``-inf`` for candidates that are not there, which come last.
         count: of orders, M >= 1.
-        rows: what the noise of a row is a function of, beside the seed, int64 ``[Q]``.
+        rows: number of each query, int64 ``[Q]``; the noise is a function of it, of the seed and of `columns`.
         seed: of the noise.
+        columns: number of each candidate, int64 ``[1, C]`` or ``[Q, C]``; None counts them.
 
     Returns:
         int64 ``[M, Q, C]``.
     """
-    q, c = scores.shape
-    uniform = counter_uniform(rows, count * c, seed=seed).to(scores.dtype).reshape(q, count, c).transpose(0, 1)
+    if columns is None:
+        columns = torch.arange(scores.shape[1], device=scores.device)[None]
+    uniform = counter_uniform_pairs(rows, columns, count, seed=seed).to(scores.dtype)
     gumbel = -torch.log(-torch.log(uniform + 2.0**-25))
     return (scores + gumbel).argsort(-1, descending=True)
 

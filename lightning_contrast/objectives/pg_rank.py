@@ -1,13 +1,21 @@
 """A ranking policy trained by its utility."""
 
+import zlib
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from lightning_contrast.contrast import Contrast, Row, Scores, Similarity
+from lightning_contrast.contrast import Candidates, Contrast, Row, Scores, Similarity
+from lightning_contrast.contrast.exchange import of_all_ranks, world_size
+from lightning_contrast.functional.counter_random import hash_integers
 from lightning_contrast.functional.plackett_luce import advantages, log_ranking, sampled_rankings
 from lightning_contrast.objectives.objective import Objective
 from lightning_contrast.targets.target import Target
 from lightning_contrast.temperatures import TemperatureModule
+
+VIEWS = 64
+"""More than a place in the batch has views."""
 
 
 class PGRank(Objective):
@@ -17,7 +25,7 @@ class PGRank(Objective):
     Plackett-Luce distribution over the orders of its candidates; `samples` orders are drawn by adding Gumbel noise. The
     advantage is the utility minus the mean of the other orders' (leave-one-out); with `to_go` each place is paid with
     what is collected from it on. The value has no meaning of its own, its gradient is that of the expected utility.
-    What log-weights say is not read.
+    What log-weights say is not read. The noise is a function of step, query and candidate, whichever process scores them.
 
     Sure: high for the estimator, medium for the numbers.
 
@@ -29,6 +37,7 @@ class PGRank(Objective):
         samples: orders of each query, >= 2.
         k: cut-off of nDCG, >= 1.
         to_go: whether a place is paid with the utility from it on alone.
+        seed: of the orders.
 
     Raises:
         ValueError: for numbers out of range.
@@ -50,26 +59,67 @@ class PGRank(Objective):
         samples: int = 16,
         k: int = 10,
         to_go: bool = True,
+        seed: int = 0,
     ) -> None:
         super().__init__(temperature, similarity, symmetric)
         if samples < 2 or k < 1:
             raise ValueError(f"samples={samples}, k={k}: need at least 2 (others are the baseline) and 1.")
-        self.target, self.samples, self.k, self.to_go = target, samples, k, to_go
-        self._seed = 0
+        self.target, self.samples, self.k, self.to_go, self.seed = target, samples, k, to_go, seed
+        self.calls = 0
+        """Training calls so far: the orders of each are others."""
 
-    def prepare(self, contrast: Contrast) -> Contrast:
-        """A seed for this step: the orders are the same in whatever tiles the scores are read, and read again."""
-        self._seed = int(torch.randint(2**31, ()))
-        return super().prepare(contrast)
+    def directions(self, contrast: Contrast | Sequence[Contrast]) -> tuple[Contrast, ...]:
+        """Counts the calls in training, and numbers candidates that have no place in the batch."""
+        if self.training and torch.is_grad_enabled():  # not while widths are being found
+            self.calls += 1
+        return tuple(
+            c.replace(candidates=tuple(_numbered(b, c.anchors.rows) for b in c.candidates))
+            for c in super().directions(contrast)
+        )
 
     def rows(self, scores: Scores) -> Tensor:
         """``[n]``."""
-        position = scores.anchor.position
+        anchors = scores.contrast.anchors
+        number = anchors.get("position") * VIEWS + anchors.get("view").clamp(min=0)
+        columns = _numbers(scores)
+        seed = hash_integers(self.seed, self.calls)
 
         def loss(row: Row) -> Tensor:
             logits = row.logit.masked_fill(~row.exists, -torch.inf)
-            orders = sampled_rankings(logits.detach(), self.samples, position, self._seed)
+            orders = sampled_rankings(logits.detach(), self.samples, number, seed, columns)
             paid = advantages(row.target.detach(), orders, self.k, self.to_go)
             return -(paid * log_ranking(logits, orders)).sum(-1).mean(0)
 
         return scores.map_rows(loss)
+
+    def get_extra_state(self) -> Tensor:
+        """The number of training calls."""
+        return torch.tensor(self.calls)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """As saved."""
+        self.calls = int(state)
+
+
+def _numbered(block: Candidates, anchors: int) -> Candidates:
+    """Of negatives ``[N H, D]`` the place of their anchor in the batch of all processes, and which of its H."""
+    if block.where != "batch" or "position" in block.payload:
+        return block
+    each = block.rows // anchors if anchors and block.rows % anchors == 0 else 1
+    row = torch.arange(block.rows, device=block.first.device)
+    place = Candidates(block.first, {"position": row // each})
+    return block.attach(number=(of_all_ranks(place) if world_size() > 1 else place).get("position") * each + row % each)
+
+
+def _numbers(scores: Scores) -> Tensor:
+    """Of all candidates, ``[1, M]`` or ``[n, M]``, equal on any number of processes: the place in the batch, else in the
+    block."""
+    n, parts = scores.shape[0], []
+    for block in scores.contrast.candidates:
+        position = block.get("position")
+        column = block.payload.get("number", torch.arange(block.rows, device=position.device).expand(position.shape))
+        number = torch.where(position >= 0, position * VIEWS + block.get("view").clamp(min=0), column)
+        number = number + zlib.crc32(block.name.encode()) * 2**30
+        private = block.where == "private"
+        parts.append(number.repeat_interleave(n // max(1, len(number)), 0) if private else number[None].expand(n, -1))
+    return torch.cat(parts, 1)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_contrast.contrast import Candidates, Contrast, Scores
-from lightning_contrast.contrast.exchange import gather_rows, world_size
+from lightning_contrast.contrast.exchange import all_sizes, gather_rows, in_turn, world_size
 from lightning_contrast.functional.counter_random import counter_uniform
 from lightning_contrast.objectives.two_players import TwoPlayerObjective
 
@@ -145,7 +145,8 @@ class SepVAE(TwoPlayerObjective):
         """Cross-entropy of joint codes and codes that are not of one sample, over all processes, 0-d."""
         codes = [contrast.anchors.get(key).detach() for key in ("common", "salient")]
         if contrast.exchange != "none" and world_size() > 1:
-            codes = [gather_rows(z) for z in codes]
+            sizes = [n for (n,) in all_sizes(len(codes[0]), device=codes[0].device)]
+            codes = [gather_rows(z, sizes)[in_turn(sizes)] for z in codes]  # who is paired with whom must not differ
         c, s = codes
         joint = self.opponent(torch.cat([c, s], 1)).float()
         apart = self.opponent(torch.cat([c, s.roll(1, 0)], 1)).float()

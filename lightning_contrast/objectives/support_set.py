@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_contrast.contrast.exchange import gather_rows
+from lightning_contrast.contrast.exchange import all_sizes, gather_rows, in_turn, world_size
 
 LOOKUP_ENTRIES = 2**24
 """Similarities held at once during a look-up."""
@@ -48,7 +48,11 @@ class SupportSet(nn.Module):
     def push(self, z: Tensor, across_ranks: bool = True) -> None:
         """Enqueue the rows of all ranks; the oldest give way. Any number of rows fits, the last ``size`` stay."""
         unit = F.normalize(z.detach().float(), dim=-1)
-        rows = (gather_rows(unit) if across_ranks else unit)[-self.size :]
+        rows = unit
+        if across_ranks and world_size() > 1:
+            sizes = [n for (n,) in all_sizes(len(unit), device=unit.device)]
+            rows = gather_rows(unit, sizes)[in_turn(sizes)]  # as one process has them: the same ones give way
+        rows = rows[-self.size :]
         old = self.vectors.to(rows.device)
         if not len(old):
             old = rows.new_empty(0, rows.shape[1])

@@ -19,18 +19,19 @@ CONFIG = {"hidden_size": 8, "num_attention_heads": 1, "intermediate_size": 8, "v
 TAU = 0.5
 
 
-def fit(callback, steps=1, objective=None, path=None, ckpt=None, hold_rate=0.01):
+def fit(callback, steps=1, objective=None, path=None, ckpt=None, hold_rate=0.01, dropout=None, batch=4, **settings):
     torch.manual_seed(0)
     module = ContrastiveModule(
-        encoder=TextEncoder(config=CONFIG, pooling="cls"),
+        encoder=TextEncoder(config=CONFIG, pooling="cls", dropout=dropout),
         head=MLPHead([8], 6, activation="gelu"),
         objective=objective or DecoupledSoftmax(TAU, positives="mean"),
         optimizer=lambda p: torch.optim.SGD(p, lr=hold_rate),
     )
-    data = TextDataModule(TEXTS, n_views=1, batch_size=4, tokenizer=TextTokenizer(vocab_size=100))
+    tokenizer = TextTokenizer(vocab_size=100)
+    data = TextDataModule(TEXTS, n_views=1, batch_size=batch, tokenizer=tokenizer, drop_last=False)
     trainer = pl.Trainer(
         max_steps=steps, callbacks=[callback], logger=False, enable_checkpointing=False, accelerator="cpu",
-        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+        enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0, **settings,
     )  # fmt: skip
     trainer.fit(module, data, ckpt_path=ckpt, weights_only=True)
     if path is not None:
@@ -113,6 +114,23 @@ def test_resume(tmp_path):
     again, _, _ = fit(SelfGuidance("opt2"), steps=6, objective=InfoNCE(TAU), ckpt=tmp_path / "a.ckpt")
     for (name, a), b in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("option", ["base", "opt3"])
+def test_two_processes(option):
+    """Of 22 texts the last batch has an odd number."""
+    found = []
+    for world in (1, 2):
+        objective = InfoNCE(TAU) if option == "base" else DecoupledSoftmax(TAU, positives="mean")
+        many = {"strategy": "ddp_fork", "devices": 2} if world == 2 else {}
+        callback = SelfGuidance(option, hold=1.0)
+        module, _, _ = fit(callback, 6, objective, hold_rate=0.1, dropout=0.0, batch=10 // world, **many)
+        trained = [*module.encoder.parameters(), *module.head.parameters()]
+        found.append(torch.cat([p.detach().flatten() for p in trained]))
+        if world == 1:
+            start = module.extras["self_guidance"].copied.parameters()
+    assert (found[0] - torch.cat([p.flatten() for p in start])).abs().max() > 1e-3
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5)
 
 
 def test_misuse():

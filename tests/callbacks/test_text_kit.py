@@ -6,7 +6,7 @@ import torch
 
 from lightning_contrast import ContrastiveModule
 from lightning_contrast.callbacks import FalseNegativeFilter, HardNegativeRefresh, MemoryQueue, SearchEvaluation
-from lightning_contrast.data import ShuffledBatchSampler, TextDataModule, TextTokenizer
+from lightning_contrast.data import TextDataModule, TextTokenizer
 from lightning_contrast.encoders import TextEncoder
 from lightning_contrast.objectives import InfoNCE
 from tests.callbacks.kit import SaveAt, assert_equal_state
@@ -41,13 +41,6 @@ def callbacks():
         FalseNegativeFilter(same=["query_id", "document_id"]),
         SearchEvaluation(["ndcg@10", "recall@5"], bm25=False),
     ]
-
-
-class InOneOrder(ShuffledBatchSampler):
-    """A process takes neighbouring rows, so that gathered rows stand, and leave the queue, in the order of one process."""
-
-    def shard(self, batch, rank, world):
-        return torch.tensor(batch).tensor_split(world)[rank].tolist()
 
 
 class Kept(pl.Callback):
@@ -88,7 +81,7 @@ def test_two_processes_train_and_search_as_one(tmp_path):
     seen, ends = [], []
     for world in (1, 2):
         net, many = module(), {"strategy": "ddp_fork", "devices": 2} if world == 2 else {}
-        texts = data(16 // world, sampler=InOneOrder)
+        texts = data(16 // world)
         fit(net, texts, [*callbacks(), Kept(tmp_path / str(world))], **many)
         seen.append([torch.load(f"{tmp_path}/{world}-{rank}.pt", weights_only=True) for rank in range(world)])
         ends.append(flat(net))

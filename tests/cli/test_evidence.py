@@ -120,14 +120,29 @@ def test_half_a_line_is_told(tmp_path):
 
 
 def test_where_the_data_lie_is_no_setting():
-    assert evidence._options(["--data", "Digits", "--data.root=/a", "--data.seed", "3"]) == (
-        "--data=Digits",
-        "--data.root=/a",
-        "--data.seed=3",
-    )
     here, there = (Job("dcl", steps=2, others=(f"--data.root=/{name}", "--data.seed=3")) for name in "ab")
     assert here.setting == there.setting == "2 steps --data.seed=3"
     assert here.fingerprint() == there.fingerprint() != Job("dcl", steps=2).fingerprint()
+
+
+def test_values_of_settings_are_no_recipes(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        evidence, "study_run", lambda study, options, given, command: seen.append((options, given)) or 0
+    )
+    monkeypatch.setattr(evidence, "methods_compared", lambda options, given: seen.append((options, given)) or 0)
+    settings = ["--data", "Digits", "--data.subset", "300", "--model.head.bias", "-1", "--data.root=/a"]
+    for command in (
+        ["--study", "refresh", *settings],
+        [*settings, "--study", "refresh", "--seeds", "3"],
+        ["dcl", *settings],
+    ):
+        assert evidence.main(command) == 0
+        options, given = seen.pop()
+        assert given == ("--data=Digits", "--data.subset=300", "--model.head.bias=-1", "--data.root=/a")
+        assert options.slugs == (["dcl"] if "dcl" in command else [])
+    with pytest.raises(UserError, match="byol: neither a recipe nor an option; recipes come first"):
+        evidence.main(["simclr", "--seeds", "3", "byol"])
 
 
 def test_everything_is_equal_but_the_method():

@@ -87,6 +87,7 @@ def test_resume(tmp_path):
 
 
 def halves(**kwargs):
+    torch.manual_seed(0)
     objective = Disentangled(classes=2, kinds=3)
     objective.common, objective.specific = torch.nn.Linear(8, 2), torch.nn.Linear(8, 3)
     module = simclr(Regularised(objective, [UCF(0.5)]), dropout=0.0)

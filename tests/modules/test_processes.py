@@ -30,7 +30,8 @@ def sgd(module):
 
 
 class InOrder(torch.utils.data.Sampler):
-    """Rank r takes its share of every batch of 32, so that two processes see the batches of one."""
+    """Rank r takes its share of every batch of 32, dealt out in turn as all samplers do: two processes see the batches of
+    one."""
 
     def __init__(self, world, n=128):
         self.world, self.n = world, n
@@ -40,9 +41,8 @@ class InOrder(torch.utils.data.Sampler):
 
     def __iter__(self):
         rank = torch.distributed.get_rank() if self.world > 1 else 0
-        share = 32 // self.world
         for start in range(0, self.n, 32):
-            yield from range(start + rank * share, start + (rank + 1) * share)
+            yield from range(start + rank, start + 32, self.world)
 
 
 class Sharded(pl.LightningDataModule):

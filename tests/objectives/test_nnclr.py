@@ -9,6 +9,7 @@ from lightning_contrast.objectives import NNCLR, InfoNCE
 from lightning_contrast.objectives.support_set import SupportSet
 from tests.objectives.classic_cases import samples
 from tests.objectives.plain import cosine, log_sum_exp, mean
+from tests.ranks import run_ranks
 
 
 def test_is_the_loop():
@@ -93,3 +94,18 @@ def test_arguments_are_checked():
     support.push(torch.eye(3))
     with pytest.raises(ValueError, match="width"):
         support.nearest(torch.ones(1, 5))
+
+
+def pushed(rank, world):
+    support = SupportSet(7)
+    for step in range(3):  # 5 rows a step, which do not divide 7
+        rows = torch.randn(5, 3, generator=torch.Generator().manual_seed(step))
+        support.push(rows[rank::world])
+    return support.vectors, support.pointer
+
+
+def test_rows_of_two_processes_give_way_as_those_of_one():
+    vectors, pointer = pushed(0, 1)
+    for found, place in run_ranks(2, pushed):
+        assert torch.equal(found, vectors)
+        assert place == pointer

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from lightning_contrast import Contrast
-from lightning_contrast.contrast import tiles
+from lightning_contrast.contrast import Candidates, tiles
 from lightning_contrast.functional.plackett_luce import advantages, log_ranking, sampled_rankings
 from lightning_contrast.objectives import PGRank
+from tests.ranks import run_ranks
 
 SCORES = torch.tensor([[1.0, 0.0, -1.0]], dtype=torch.float64)
 
@@ -63,7 +64,6 @@ def test_advantages_of_a_double_loop():
 
 def gradient(z, **how):
     z = z.clone().requires_grad_()
-    torch.manual_seed(4)
     PGRank(0.2, samples=8, **how)(Contrast.from_pairs(z[0], z[1])).backward()
     return z.grad
 
@@ -93,6 +93,43 @@ def test_a_step_improves_the_ranking():
         PGRank(0.2)(Contrast.from_pairs(z[0], z[1])).backward()
         optimizer.step()
     assert share() > before + 0.4
+
+
+def of_ranks(rank, world, where):
+    """Gradient of one step's rows, 9 dealt out in turn, with two negatives each, a queue, and both directions."""
+    z = torch.randn(4, 9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)[:, rank::world]
+    z = z.clone().requires_grad_()
+    keys = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    negatives = z[2:].transpose(0, 1)
+    contrast = Contrast.from_pairs(z[0], z[1], negatives=negatives if where == "private" else negatives.flatten(0, 1))
+    contrast = contrast.append(Candidates(keys, name="queue", where="replicated"))
+    torch.manual_seed(rank)  # processes that have drawn different numbers
+    loss = PGRank(0.5, samples=8, k=6, symmetric=True)(contrast)
+    loss.backward()
+    return loss.detach(), z.grad
+
+
+@pytest.mark.parametrize("where", ["batch", "private"])
+def test_processes_draw_the_orders_of_one(where):
+    value, gradient = of_ranks(0, 1, where)
+    shares = run_ranks(2, of_ranks, where)
+    torch.testing.assert_close(sum(loss for loss, _ in shares) / 2, value)
+    together = torch.zeros_like(gradient)
+    for rank, (_, part) in enumerate(shares):
+        together[:, rank::2] = part / 2
+    torch.testing.assert_close(together, gradient)
+    assert gradient.abs().max() > 1e-3
+
+
+def test_every_call_draws_others_and_goes_on_after_a_checkpoint():
+    z = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    one, other = PGRank(0.2, samples=8), PGRank(0.2, samples=8)
+    first, second = (one(Contrast.from_pairs(z[0], z[1])) for _ in range(2))
+    assert first != second
+    other.load_state_dict(one.state_dict())
+    contrast = Contrast.from_pairs(z[0], z[1])
+    assert other(contrast) == one(contrast) != PGRank(0.2, samples=8, seed=1)(contrast)
+    assert other.eval()(contrast) == other(contrast)
 
 
 def test_misuse():

@@ -27,6 +27,7 @@ def main(args: list[str]) -> int:
         f"answer one question. Finished runs are kept in OUT/{RUNS} (OUT/STUDY.jsonl): the same command goes on where it "
         "was stopped.",
         epilog="Anything else is taken as by `fit`, for all runs: --data.subset 10000, --data DigitsDataModule, ...",
+        allow_abbrev=False,
     )
     parser.add_argument("slugs", nargs="*", metavar="SLUG", help="recipes by name, or `all`")
     parser.add_argument("--study", help=f"instead of recipes: {', '.join(studies())}, or a file (.yaml)")
@@ -36,13 +37,16 @@ def main(args: list[str]) -> int:
     parser.add_argument("--steps", type=int, help="equal optimizer steps instead of equal seconds")
     parser.add_argument("--seeds", type=int, help=f"runs a row; intervals need two (default: {SEEDS}, or the study's)")
     parser.add_argument("--out", type=Path, default=Path("docs/evidence"), help="folder (default: docs/evidence)")
-    options, others = parser.parse_known_args(args)
+    options, others = parser.parse_known_args(_joined(args, {"help", *vars(parser.parse_args([]))}))
     for name, value in (("budget", options.budget), ("steps", options.steps), ("seeds", options.seeds)):
         if value is not None and not value > 0:
             raise UserError(f"--{name} {value}: must be above 0.")
     if bool(options.slugs) == (options.study is not None):
         raise UserError("give recipes by name (or `all`), or --study; `lightning-contrast evidence --help` says more.")
-    given = _options(others)
+    for word in others:
+        if not word.startswith("--"):
+            raise UserError(f"{word}: neither a recipe nor an option; recipes come first.")
+    given = tuple(others)
     if options.study is None:
         return methods_compared(options, given)
     command = shlex.join(["lightning-contrast", "evidence", *args])
@@ -129,17 +133,18 @@ def _alone(job: Job) -> Record:
         return pool.submit(run, job).result()
 
 
-def _options(words: list[str]) -> tuple[str, ...]:
-    """``--name value`` as ``--name=value``, so that a setting is always written alike."""
+def _joined(words: list[str], known: set[str]) -> list[str]:
+    """``--name value`` of options that are not ours as ``--name=value``: the value is no recipe, and a setting is always
+    written alike."""
     out: list[str] = []
     for word in words:
-        if word.startswith("--"):
-            out.append(word)
-        elif out and "=" not in out[-1]:
+        before = out[-1] if out else ""
+        theirs = before.startswith("--") and "=" not in before and before.removeprefix("--") not in known
+        if theirs and not word.startswith("--"):
             out[-1] += f"={word}"
         else:
-            raise UserError(f"{word}: neither a recipe nor an option; recipes come first.")
-    return tuple(out)
+            out.append(word)
+    return out
 
 
 def _asked(slugs: list[str]) -> list[str]:
