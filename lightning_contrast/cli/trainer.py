@@ -1,6 +1,7 @@
 """``fit | validate | test | predict``: LightningCLI with recipes, run folders and checkpoints that are always there."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.record import RunRecord
 from lightning_contrast.cli.runs import checkpoint_at, new_run, newest_checkpoint, run_of
 from lightning_contrast.modules import ContrastiveModule
+
+RECORDING = (ScoreHistograms, EmbeddingSnapshots)
+"""What every fit has beside the user's callbacks, for ``report``."""
 
 
 def run(args: list[str], tell_next: bool = True) -> "ContrastiveCLI":
@@ -241,9 +245,7 @@ class ContrastiveCLI(LightningCLI):
         kept: list[pl.Callback] = [RunRecord(str(self.run_dir), self.command)]
         if not self._get(self.config, "record"):
             return kept
-        return kept + [
-            k() for k in (ScoreHistograms, EmbeddingSnapshots) if not any(isinstance(c, k) for c in callbacks)
-        ]
+        return kept + [k() for k in RECORDING if not any(isinstance(c, k) for c in callbacks)]
 
     def _output(self) -> Path:
         given = self._get(self.config, "output")
@@ -263,7 +265,11 @@ class ContrastiveCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            with warnings.catch_warnings():
+                if subcommand != "fit":  # what records a training has nothing to do, and so is not missed
+                    own = "|".join(k.__name__ for k in RECORDING)
+                    warnings.filterwarnings("ignore", f".*add the following callbacks: .('({own})'(, )?)+.\\.$")
+                super()._run_subcommand(subcommand)
         except BaseException:
             self._drop_empty_run()
             raise

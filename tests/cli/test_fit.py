@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -93,13 +94,16 @@ def test_checkpoints_load_without_their_callbacks(shell, tiny):
     run = shell.runs()[-1]
     assert any("MemoryQueue" in k or "queue" in k for k in torch.load(run / LAST, weights_only=True)["callbacks"])
     ContrastiveModule.load_from_checkpoint(run / LAST)
-    shell("test", "--config", tiny, "--ckpt_path", str(run / LAST))
+    with pytest.warns(UserWarning, match="add the following callbacks.*MemoryQueue"):
+        shell("test", "--config", tiny, "--ckpt_path", str(run / LAST))
 
 
 def test_predict_writes_embeddings_with_their_index(shell, tiny, tmp_path):
     shell.fit("--config", tiny)
     run = shell.runs()[-1]
-    shell("predict", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / LAST))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*add the following callbacks")  # a run's own settings have all of them
+        shell("predict", "--config", str(run / "config.yaml"), "--ckpt_path", str(run / LAST))
     with np.load(run / "embeddings.npz") as file:
         found = dict(file)
     assert found["embedding"].dtype == np.float32
