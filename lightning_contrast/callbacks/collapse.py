@@ -135,7 +135,7 @@ def state_of(figures: Mapping[str, float], width: int) -> str | None:
 @torch.no_grad()
 def length_of(pl_module: nn.Module) -> float:
     """Length of all trained matrices and kernels of this process together; biases and norms hardly ever decay."""
-    parameters = [p for p in pl_module.parameters() if p.requires_grad and p.dim() > 1 and p.numel()]
+    parameters: list[Tensor] = [p for p in pl_module.parameters() if p.requires_grad and p.dim() > 1 and p.numel()]
     if not parameters:
         return 0.0
     return float(torch.stack([n.float() for n in torch._foreach_norm(parameters)]).norm())
