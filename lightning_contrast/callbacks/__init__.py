@@ -34,6 +34,7 @@ from lightning_contrast.callbacks.search_evaluation import SearchEvaluation
 from lightning_contrast.callbacks.selec_mix import SelecMix
 from lightning_contrast.callbacks.self_guidance import SelfGuidance
 from lightning_contrast.callbacks.stage_clusters import StageClusters
+from lightning_contrast.callbacks.staleness_monitor import StalenessMonitor
 from lightning_contrast.callbacks.subclasses import Subclasses
 from lightning_contrast.callbacks.teacher_embedding import TeacherEmbedding
 from lightning_contrast.callbacks.temperature_schedule import TemperatureSchedule
@@ -74,6 +75,7 @@ __all__ = [
     "SelecMix",
     "SelfGuidance",
     "StageClusters",
+    "StalenessMonitor",
     "Subclasses",
     "TeacherEmbedding",
     "TemperatureSchedule",

@@ -86,6 +86,12 @@ class MemoryBank(ContrastCallback):
         return torch.zeros(self.size or 0, dtype=torch.bool) if self.step is None else self.step >= 0
 
     @property
+    def steps(self) -> Tensor:
+        """The optimizer step at which each filled slot was last written. ``[K]``."""
+        self._settle()
+        return torch.zeros(0, dtype=torch.int64) if self.step is None else self.step[self.step >= 0]
+
+    @property
     def z(self) -> Tensor | None:
         """``[size, D]``, sharded only the slots of this process; rows never seen are zero."""
         self._settle()

@@ -95,6 +95,11 @@ class MemoryQueue(ContrastCallback):
         """Entries now."""
         return self._fifo.fill
 
+    @property
+    def steps(self) -> Tensor:
+        """The optimizer step at which each entry was made. ``[fill]``."""
+        return self._fifo.rows().get("step", torch.zeros(0, dtype=torch.int64))
+
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Checks what the queue would be fed with."""
         super().setup(trainer, pl_module, stage)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_contrast.functional.staleness import cosine_drift
 from lightning_contrast.metrics.embedding_metric import EmbeddingMetric, zeros
 
 
@@ -66,9 +66,7 @@ class QueueStaleness(EmbeddingMetric):
             raise ValueError(f"stored and fresh must be [N, D] and age [N], one row an entry; got {shapes}.")
         if bool((age < 0).any()):
             raise ValueError(f"ages are optimizer steps since the entry was made, at least 0; got {age.min()}.")
-        a, b = (F.normalize(t.detach().double(), dim=1) for t in (stored, fresh))
-        drift = (a - b).square().sum(1) / 2  # exact where the two are nearly equal
-        drift = torch.where((a.any(1) & b.any(1)), drift, 1.0)  # a zero row has cosine 0 with everything
+        drift = cosine_drift(stored, fresh)
         place = torch.bucketize(
             age.double(), torch.tensor(self.ages, dtype=torch.float64, device=age.device), right=True
         )

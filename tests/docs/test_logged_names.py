@@ -26,7 +26,7 @@ LOGGING = {
     "FalseNegativeFilter": lambda: callbacks.FalseNegativeFilter(
         same_label=True, absolute_margin=0.1, relative_margin=0.1, max_score=0.9, min_score=-0.9, quantile=0.1, skip=1
     ),
-    "GeometryMonitor": callbacks.GeometryMonitor,
+    "GeometryMonitor": lambda: callbacks.GeometryMonitor(gradient_share=True),
     "HardNegativeRefresh": lambda: callbacks.HardNegativeRefresh(
         num_negatives=2,
         range_min=1,
@@ -45,6 +45,7 @@ LOGGING = {
     "PrototypeMemory": lambda: callbacks.PrototypeMemory(4, every_n_steps=1),
     "MemoryQueue": lambda: callbacks.MemoryQueue(size=64),
     "NoiseNegatives": lambda: callbacks.NoiseNegatives(count=8),
+    "StalenessMonitor": lambda: callbacks.StalenessMonitor(sample=4),
     "StageClusters": lambda: callbacks.StageClusters(clusters=3, stages=2),
     "OnlineKNN": lambda: callbacks.OnlineKNN(k=3, bank_size=64),
     "OnlineLinearProbe": lambda: callbacks.OnlineLinearProbe(steps=2, bank_size=64),
