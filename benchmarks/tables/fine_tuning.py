@@ -168,7 +168,7 @@ def ndcg(encoder: Any) -> float:
     if isinstance(encoder, pl.LightningModule | torch.nn.Module):
         encoder.eval()
     data = wordnet()
-    figures = search(data.corpus_dataloader(), encoder)
+    figures = search(data, encoder)
     return statistics.fmean(figures(loader)["ndcg@10"] for loader in (data.val_dataloader(), data.test_dataloader()))
 
 

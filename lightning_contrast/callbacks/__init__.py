@@ -27,6 +27,7 @@ from lightning_contrast.callbacks.mixed_negatives import MixedNegatives
 from lightning_contrast.callbacks.noise_negatives import NoiseNegatives
 from lightning_contrast.callbacks.online_knn import OnlineKNN
 from lightning_contrast.callbacks.online_linear_probe import OnlineLinearProbe
+from lightning_contrast.callbacks.pair_evaluation import PairEvaluation
 from lightning_contrast.callbacks.prototype_memory import PrototypeMemory
 from lightning_contrast.callbacks.reembed import Reembed
 from lightning_contrast.callbacks.score_histograms import ScoreHistograms
@@ -68,6 +69,7 @@ __all__ = [
     "NoiseNegatives",
     "OnlineKNN",
     "OnlineLinearProbe",
+    "PairEvaluation",
     "PrototypeMemory",
     "Reembed",
     "ScoreHistograms",

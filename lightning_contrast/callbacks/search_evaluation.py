@@ -10,25 +10,28 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_contrast.callbacks.callback import ContrastCallback
+from lightning_contrast.callbacks.beside_untrained import BesideUntrained
 from lightning_contrast.callbacks.embedding import embedded, loader_over, own_rows, two_towers
+from lightning_contrast.callbacks.questions import asked_once
 from lightning_contrast.contrast.exchange import all_sum
 from lightning_contrast.data.text_collate import word_rows
 from lightning_contrast.functional.bm25 import bm25_topk
-from lightning_contrast.functional.retrieval import figures_of_ranked, parse_figure, query_figures
+from lightning_contrast.functional.judgements import Judgements
+from lightning_contrast.functional.retrieval import figures_of_ranked, judged_figures, mean_figures, parse_figure
 
 DEPTH = 10
 
 
-class SearchEvaluation(ContrastCallback):
+class SearchEvaluation(BesideUntrained):
     """Every validation query searches all documents; logs ``val/ndcg@10`` and whatever else is asked for.
 
     Beside each figure stand two that say what it is worth: ``val/ndcg@10_untrained``, of the encoder before the first step
     (a pretrained one as it came), and ``val/ndcg@10_bm25``, of a search by words. Both are found once. Needs a DataModule
     with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). All
     processes together encode documents and search for queries, with the weights of now, in evaluation mode; similarity is
-    the cosine. Not in the sanity check. With ``fast_dev_run`` only the first batches of documents and queries are read: the
-    figures then say nothing, and where no query has an answer among them there are none.
+    the cosine. Pairs with scores are graded relevance (:func:`~lightning_contrast.callbacks.questions.asked_once`). Not in
+    the sanity check. With ``fast_dev_run`` only the first batches of documents and queries are read: the figures then say
+    nothing, and where no query has an answer among them there are none.
 
     Args:
         figures: names such as ``ndcg@10``, ``mrr@10``, ``recall@10``, ``map@100``.
@@ -44,11 +47,8 @@ class SearchEvaluation(ContrastCallback):
     ) -> None:
         for name in figures:
             parse_figure(name)
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs={every_n_epochs}: must be at least 1.")
-        self.figures, self.bm25, self.every_n_epochs = tuple(figures), bm25, every_n_epochs
-        self.beside: dict[str, float] = {}
-        """What the figures are compared with, by the name under which it is logged."""
+        super().__init__(every_n_epochs)
+        self.figures, self.bm25, self.shown = tuple(figures), bm25, figures[0]
         self._told = False
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
@@ -56,32 +56,6 @@ class SearchEvaluation(ContrastCallback):
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             self._documents(trainer)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Scores what the training is compared with; a resumed run has it from its checkpoint."""
-        if self.beside:
-            return
-        self.beside = {f"val/{name}_untrained": value for name, value in self._scores(trainer, pl_module).items()}
-        if self.bm25:
-            found = self._by_words(trainer) if trainer.is_global_zero else {}
-            self.beside |= {f"val/{name}_bm25": value for name, value in trainer.strategy.broadcast(found).items()}
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Scores the encoder of now."""
-        fits = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if not fits or (trainer.current_epoch + 1) % self.every_n_epochs:
-            return
-        now = {f"val/{name}": value for name, value in self._scores(trainer, pl_module).items()}
-        for name, value in {**now, **self.beside}.items():
-            pl_module.log(name, value, prog_bar=name == f"val/{self.figures[0]}")
-
-    def state_dict(self) -> dict[str, Any]:
-        """What was found before the first step."""
-        return {"beside": self.beside}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes it back."""
-        self.beside = dict(state_dict["beside"])
 
     # Scoring ------------------------------------------------------------------------------------------------------
 
@@ -95,8 +69,10 @@ class SearchEvaluation(ContrastCallback):
             )
         return self._few(trainer, data.corpus_dataloader())
 
-    def _queries(self, trainer: Any) -> DataLoader[Any]:
-        return self._few(trainer, trainer.datamodule.val_dataloader())
+    def _queries(self, trainer: Any) -> tuple[DataLoader[Any], Judgements | None]:
+        loader, judged = asked_once(trainer.datamodule.val_dataloader(), trainer.datamodule)
+        few = self._few(trainer, loader)
+        return few, judged if judged is None or few is loader else judged.take(torch.arange(len(few.dataset)))  # type: ignore[arg-type]
 
     def _few(self, trainer: Any, loader: DataLoader[Any]) -> DataLoader[Any]:
         """In a quick run as many batches a process as it trains on, else the loader as it is."""
@@ -106,7 +82,8 @@ class SearchEvaluation(ContrastCallback):
         dataset: Any = loader.dataset
         return loader_over(loader, list(range(min(rows, len(dataset)))))
 
-    def _scores(self, trainer: Any, pl_module: Any) -> dict[str, float]:
+    def scores(self, trainer: Any, pl_module: Any) -> dict[str, float]:
+        """The figures, over all queries that have a relevant document."""
         # what is shipped: features of one encoder; of two towers embeddings, as only there they are comparable
         towers = two_towers(pl_module)
 
@@ -119,9 +96,11 @@ class SearchEvaluation(ContrastCallback):
             return {"z": encode(batch["query"]).float(), "id": batch["document_id"]}
 
         corpus = embedded(trainer, pl_module, self._documents(trainer), documents)
-        asked = embedded(trainer, pl_module, self._queries(trainer), queries)
+        loader, judged = self._queries(trainer)
+        asked = embedded(trainer, pl_module, loader, queries)
+        judged = Judgements.of_pairs(asked["id"]) if judged is None else judged.to(pl_module.device)
         mine = own_rows(trainer, torch.arange(len(asked["z"]), device=pl_module.device))
-        found, answered = query_figures(asked["z"][mine], corpus["z"], asked["id"][mine], corpus["id"], self.figures)
+        found, answered = judged_figures(asked["z"][mine], corpus["z"], corpus["id"], judged.take(mine), self.figures)
         sums = all_sum(torch.stack([*(value.sum() for value in found.values()), answered.sum().double()]))
         if not sums[-1]:
             self._tell(len(asked["z"]), len(corpus["z"]))
@@ -136,14 +115,19 @@ class SearchEvaluation(ContrastCallback):
             )
         self._told = True
 
-    def _by_words(self, trainer: Any) -> dict[str, float]:
+    def others(self, trainer: Any) -> dict[str, float]:
+        """The figures of a search by words, ``val/NAME_bm25``."""
+        if not self.bm25:
+            return {}
         corpus, ids = word_rows(self._documents(trainer), "document")
-        asked, wanted = word_rows(self._queries(trainer), "query")
+        loader, judged = self._queries(trainer)
+        asked, wanted = word_rows(loader, "query")
         depth = max(parse_figure(name)[1] or DEPTH for name in self.figures)
         try:
             ranked = bm25_topk(asked, corpus, depth).indices
         except ImportError as error:
             rank_zero_warn(f"SearchEvaluation leaves BM25 out: {error}")
             return {}
-        found = {k: float(v) for k, v in figures_of_ranked(ranked, wanted, ids, self.figures).items()}
-        return {k: v for k, v in found.items() if math.isfinite(v)}
+        judged = Judgements.of_pairs(wanted) if judged is None else judged
+        found = mean_figures(figures_of_ranked(ranked, ids, judged, self.figures))
+        return {f"val/{name}_bm25": value for name, value in found.items() if math.isfinite(value)}

@@ -1,64 +1,20 @@
-"""Evaluation by search: of runs on queries and documents, and of files of embeddings."""
+"""Evaluation of files of embeddings: rows with labels, or queries and documents."""
 
-import warnings
 from pathlib import Path
-from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_contrast.cli.errors import UserError
-from lightning_contrast.cli.evidence.by_search import FIGURES, read, search
-from lightning_contrast.cli.protocol import untrained
-from lightning_contrast.cli.shipped import Shipped, Side, default_space
+from lightning_contrast.cli.evidence.by_search import FIGURES
 from lightning_contrast.data.embedding_table import EmbeddingTable
-from lightning_contrast.functional import ranking
 from lightning_contrast.functional.evaluation import evaluate_embeddings
-from lightning_contrast.functional.nearest import nearest
-from lightning_contrast.functional.retrieval import query_figures, retrieval_figures
-from lightning_contrast.metrics import PairCorrelation
+from lightning_contrast.functional.judgements import Judgements
+from lightning_contrast.functional.retrieval import judged_figures, mean_figures, query_figures, retrieval_figures
 
 AMONG_THEMSELVES = ("precision@1", "r_precision", "map@r")
-DEPTH = 10
 Rows = dict[str, dict[str, float]]
-
-
-def queries_and_documents(module: Any, data: Any, queries: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Embeddings ``[Q, D]`` and ``[M, D]``, and the ids by which they belong together, ``[Q]`` and ``[M]``."""
-    space = default_space(module.eval())
-    documents, ids = read(data.corpus_dataloader(), "document", Shipped(module, "document", space))
-    asked, wanted = read(queries, "query", Shipped(module, "query", space))
-    return asked, documents, wanted, ids
-
-
-def searched(module: Any, data: Any, queries: Any, seed: int = 0) -> tuple[Rows, int]:
-    """The encoder, the same untrained, and BM25: every query searches the whole corpus."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        random = untrained(module)
-    rows: Rows = {}
-    for name, one in (("this encoder", module), ("untrained encoder", random)):
-        found = queries_and_documents(one, data, queries)
-        rows[name] = {**correlation(one, queries), **_floats(retrieval_figures(*found, FIGURES))}
-    try:
-        rows["BM25"] = search(data.corpus_dataloader(), None)(queries)
-    except ImportError as error:
-        warnings.warn(f"a row is left out: {error}", stacklevel=2)
-    return rows, len(found[0])
-
-
-def correlation(module: Any, pairs: Any) -> dict[str, float]:
-    """``spearman`` of cosines and given scores, where pairs have a ``score``."""
-    metric, space = PairCorrelation(), default_space(module.eval())
-    query, document = (Shipped(module, side, space) for side in get_args(Side))
-    with torch.inference_mode():
-        for batch in pairs:
-            if "score" not in batch:
-                return {}
-            metric.update(query(batch["query"]), document(batch["document"]), batch["score"])
-    graded = len(metric.rows("scores").unique()) > 1  # else they say which pairs there are, and have no order
-    return {"spearman": float(metric.compute())} if graded else {}
 
 
 def of_files(table: EmbeddingTable, bank: EmbeddingTable | None, seed: int = 0) -> Rows:
@@ -90,7 +46,12 @@ def of_queries(queries: EmbeddingTable, corpus: EmbeddingTable, by: str | None, 
     check_widths(queries, corpus, "--corpus")
     z, documents = torch.from_numpy(queries.embedding), torch.from_numpy(corpus.embedding)
     if qrels is not None:
-        return {"these embeddings": _graded(z, documents, read_qrels(Path(qrels), queries, corpus))}
+        judged = read_qrels(Path(qrels), queries, corpus)
+        return {
+            "these embeddings": mean_figures(
+                judged_figures(z, documents, torch.arange(len(documents)), judged, FIGURES)
+            )
+        }
     common = sorted(set(queries.columns) & set(corpus.columns) - {"dataloader"})
     by = by or ("document_id" if "document_id" in common else None)
     if by is None or by not in common:
@@ -106,8 +67,8 @@ def of_queries(queries: EmbeddingTable, corpus: EmbeddingTable, by: str | None, 
     return {"these embeddings": _floats(found)}
 
 
-def read_qrels(path: Path, queries: EmbeddingTable, corpus: EmbeddingTable) -> dict[int, dict[int, float]]:
-    """Grades > 0 by row of the query and row of the document, from lines ``query document grade`` (tabs or blanks; TREC's
+def read_qrels(path: Path, queries: EmbeddingTable, corpus: EmbeddingTable) -> Judgements:
+    """Grades by row of the query and row of the document, from lines ``query document grade`` (tabs or blanks; TREC's
     four columns too; a first line of names is skipped).
 
     Raises:
@@ -136,28 +97,8 @@ def read_qrels(path: Path, queries: EmbeddingTable, corpus: EmbeddingTable) -> d
         documents = corpus.rows_of(np.array([d for _, d, _ in triples]), f"--qrels {path}: the documents")
     except ValueError as error:
         raise UserError(str(error)) from error
-    out: dict[int, dict[int, float]] = {}
-    for row, document, (_, _, grade) in zip(rows.tolist(), documents.tolist(), triples, strict=True):
-        out.setdefault(row, {})[document] = grade
-    return out
-
-
-def _graded(z: Tensor, documents: Tensor, grades: dict[int, dict[int, float]]) -> dict[str, float]:
-    """Figures over the queries that have a relevant document; nDCG with linear gains."""
-    rows = sorted(grades)
-    _, found = nearest(z[rows], documents, DEPTH)
-    gains = torch.tensor(
-        [[grades[row].get(d, 0.0) for d in line] for row, line in zip(rows, found.tolist(), strict=True)]
-    )
-    best = [sorted(grades[row].values(), reverse=True)[:DEPTH] for row in rows]
-    ideal = torch.tensor([line + [0.0] * (DEPTH - len(line)) for line in best])
-    hits, relevant = gains > 0, torch.tensor([len(grades[row]) for row in rows])
-    values = {
-        "mrr@10": ranking.reciprocal_rank_at(hits, DEPTH),
-        "ndcg@10": ranking.ndcg_at(gains, ideal, DEPTH),
-        "recall@10": ranking.recall_at(hits, relevant, DEPTH),
-    }
-    return {name: float(value.mean()) for name, value in values.items()}
+    grades = torch.tensor([grade for _, _, grade in triples])
+    return Judgements(torch.from_numpy(rows), torch.from_numpy(documents), grades, len(queries))
 
 
 def among_themselves(z: Tensor, label: Tensor) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from rich.text import Text
 from torch import Tensor
 
 from lightning_contrast.callbacks.embedding import first_input
-from lightning_contrast.cli.by_retrieval import FIGURES, among_themselves, labels_of, queries_and_documents
+from lightning_contrast.cli.by_pairs import of_queries
+from lightning_contrast.cli.by_retrieval import among_themselves, labels_of
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of, validation_batches
 from lightning_contrast.cli.mine import ONE_PROCESS
@@ -25,7 +26,6 @@ from lightning_contrast.cli.runs import checkpoint_at, run_of
 from lightning_contrast.data.embedding_table import read_embeddings
 from lightning_contrast.functional.knn import knn_predict
 from lightning_contrast.functional.paired import PairedDifference, paired_difference
-from lightning_contrast.functional.retrieval import query_figures
 from lightning_contrast.functional.ridge import ridge_probe
 
 FILES = (".npz", ".parquet")
@@ -118,9 +118,7 @@ def of_run(checkpoint: Path, others: list[str], split: str, as_file: bool) -> It
             raise UserError(f"{checkpoint}: of queries and documents; it is compared with runs, not with files.")
         queries = data.predict_dataloader() if split == "test" else data.val_dataloader()
         with torch.inference_mode():
-            asked, documents, wanted, ids = queries_and_documents(module, data, queries)
-        values, answered = query_figures(asked, documents, wanted, ids, FIGURES)
-        index = torch.cat([batch["index"] for batch in queries])
+            (values, answered), index, wanted = of_queries(module, data, queries)
         return Items(index[answered], wanted[answered], {k: v[answered] for k, v in values.items()}, source_of(data))
     held = data.predict_dataloader() if split == "test" else validation_batches(data)
     z, label, index = _read(module, held)

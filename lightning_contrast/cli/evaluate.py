@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from lightning_contrast.cli import by_retrieval
+from lightning_contrast.cli import by_pairs, by_retrieval
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.foreign import add_foreign_arguments, foreign, source_named
 from lightning_contrast.cli.protocol import COLUMNS, compare
@@ -18,6 +18,9 @@ from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at, run_of
 from lightning_contrast.data.embedding_table import read_embeddings
 from lightning_contrast.data.tokenizer import TextTokenizer
+
+LOWER = ("mrv",)
+"""Columns in which the smallest number is the best."""
 
 
 def main(args: list[str]) -> int:
@@ -52,7 +55,7 @@ def main(args: list[str]) -> int:
 def _of_module(module: Any, data: Any, options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], int]:
     if hasattr(data, "corpus_dataloader"):
         queries = data.predict_dataloader() if options.split == "test" else data.val_dataloader()
-        return by_retrieval.searched(module, data, queries, options.seed)
+        return by_pairs.searched(module, data, queries, options.seed, options.both_ways)
     held_out = None if options.split == "test" else validation_batches(data)
     rows, _, labels = compare(module, data, options.seed, held_out)
     return rows, len(labels)
@@ -74,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="lightning-contrast evaluate",
         description="kNN (k = 20), linear probe and the mean of ten draws of ten labels a class, on features before the "
         "head; the training split is the bank. Beside them: the same encoder untrained, raw pixels, chance. Of queries and "
-        "documents: every query searches the corpus; beside them the untrained encoder and BM25.",
+        "documents: every query searches the corpus (scores of pairs are graded relevance); beside them the untrained encoder "
+        "and BM25; where there are scores or hard negatives also Spearman and Pearson of pairs, and each query's own candidates "
+        "reranked; of translations also both ways and the mean rank variance.",
         epilog="Anything else is taken as by `fit`: --config, --data, --data.root, ... The run's own settings come first.",
         allow_abbrev=False,
     )
@@ -87,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--by", help="column by whose equal ids a document is relevant (default: document_id)")
     add("--qrels", help="lines `query document grade` that say what is relevant")
     add("--split", choices=("test", "val"), default="test", help="what is scored (default: test)")
+    add("--both_ways", action="store_true", help="of pairs of equal meaning: also let the two sides of the split search each "
+        "other (translations always do)")  # fmt: skip
     add("--seed", type=int, default=0, help="of the draws of labels and the untrained encoder (default: 0)")
     add("--json", action="store_true", help="print JSON instead of a table")
     return parser
@@ -207,12 +214,12 @@ def source_of(data: Any) -> str:
 
 def table_of(rows: dict[str, dict[str, float]], title: str) -> Table:
     """The best of every column stands out."""
-    names = list(next(iter(rows.values())))
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("features")
     for name in names:
         table.add_column(COLUMNS.get(name, name), justify="right")
-    best = {key: max(row[key] for row in rows.values() if key in row) for key in names}
+    best = {key: (min if key in LOWER else max)(row[key] for row in rows.values() if key in row) for key in names}
     for name, row in rows.items():
         shown = {k: f"{row[k]:.3f}" if k in row else "-" for k in names}
         cells = [f"[bold green]{shown[k]}[/]" if row.get(k) == best[k] else shown[k] for k in names]

@@ -58,6 +58,8 @@ class TextDataModule(LightningDataModule):
             positives elsewhere (``SameLabel``, ``Neighbours``).
         sampler: which batches an epoch has, a batch sampler's class; None shuffles.
         seed: of order and views.
+        relevant_above: of pairs with a ``score``: a document counts as relevant in a search if its score is above this, and
+            its score is its gain in nDCG; the documents of one query are searched for together. >= 0.
 
     Raises:
         TextDataError: for whatever is wrong with the texts, with file and line.
@@ -87,6 +89,7 @@ class TextDataModule(LightningDataModule):
         group_by_length: bool = False,
         n_views: int = 2,
         sampler: BatchSamplerCallable | None = None,
+        relevant_above: float = 0.0,
     ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
@@ -97,6 +100,8 @@ class TextDataModule(LightningDataModule):
             )
         if isinstance(view, list) and len(view) < 2:
             raise ValueError(f"view={view}: a list must have at least 2, one for each view.")
+        if relevant_above < 0:
+            raise ValueError(f"relevant_above={relevant_above}: must be at least 0, as grades that count are positive.")
         if sampler is not None and group_by_length:
             raise ValueError("group_by_length=True beside a sampler, which says what a batch is: give one of the two.")
         self.sources = {"train": train, "val": val, "test": test}
@@ -110,6 +115,7 @@ class TextDataModule(LightningDataModule):
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
         self.group_by_length, self.n_views, self.sampler = group_by_length, n_views, sampler
+        self.relevant_above = relevant_above
         self.source = "not looked for yet"
         data_sets = [name for name, value in self.sources.items() if not isinstance(value, (str, type(None)))]
         held = [name for name in ("queries", "documents") if not isinstance(getattr(self, name), (str, type(None)))]

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset
 
 from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.text_rows import TextRows
+from lightning_contrast.functional.judgements import Judgements
 
 
 class TextPairs(Dataset[dict[str, Any]]):
@@ -28,6 +30,20 @@ class TextPairs(Dataset[dict[str, Any]]):
     def number_negatives(self, documents: "Numbers") -> None:
         """Once all documents have their numbers, gives negatives theirs; -1 for texts that are no document."""
         self.negative_id = [[documents.known(text) for text in texts] for texts in self.rows.negative]
+
+    def judged(self, above: float = 0.0) -> tuple[list[int], Judgements] | None:
+        """Rows of the different queries, and which documents are relevant to them: those with a score above `above`, which
+        is their grade; None where pairs have no scores."""
+        if "score" not in self.rows.known:
+            return None
+        first: dict[int, int] = {}
+        for row, number in enumerate(self.query_id):
+            first.setdefault(number, row)
+        place = {number: at for at, number in enumerate(first)}
+        query = torch.tensor([place[number] for number in self.query_id])
+        score = torch.tensor(self.rows.known["score"], dtype=torch.float64)
+        grade = torch.where(score > above, score, 0.0)
+        return list(first.values()), Judgements(query, torch.tensor(self.document_id), grade, len(first))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -56,6 +56,8 @@ class VerseDataModule(TextDataModule):
         if subset is not None and subset < 1:
             raise ValueError(f"subset={subset}: must be at least 1.")
         self.task: VerseTask = task
+        self.both_ways = task in ("paraphrase", "translation")
+        """Whether `evaluate` also lets the two sides search each other, and says how well they agree."""
         self.root, self.subset, self.cache_dir = root, subset, cache_dir
 
     def prepare_data(self) -> None:

@@ -1,6 +1,7 @@
 """WordNet as a DataModule of texts: find the word from its definition, broader meanings, graded nearness."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -10,7 +11,9 @@ from lightning_contrast.data.text_parts import first_by_hash, in_parts
 from lightning_contrast.data.text_rows import TextRows
 from lightning_contrast.data.wordnet import Synset, Tree, find_wordnet, read_wordnet
 
-WordNetTask = Literal["definitions", "glosses", "hypernyms", "similarity"]
+WordNetTask = Literal["definitions", "glosses", "hypernyms", "broader", "similarity"]
+STEPS = 3
+"""How far above a synset ``broader`` looks."""
 
 
 class WordNetDataModule(TextDataModule):
@@ -22,7 +25,10 @@ class WordNetDataModule(TextDataModule):
     - ``glosses``: glosses as single texts.
     - ``hypernyms``: the query is a gloss, its document the gloss of the broader meaning, its negative that of another
       meaning under the same: what entailment and contradiction are to SimCSE's supervised form.
-    - ``similarity``: two glosses of nouns or verbs, with ``score`` in [0, 1]: how near they are in the tree (Wu and Palmer).
+    - ``broader``: the query is a gloss, its documents the glosses of the meanings one, two and three steps above it, with
+      ``score`` 3, 2 and 1: graded relevance.
+    - ``similarity``: two glosses of nouns or verbs, with ``score`` in [0, 1]: how near they are in the tree (Wu and Palmer); in a
+      search those above 0.8 are relevant.
 
     ``label`` is the category of the first text's synset (0 to 44: animals, artefacts, motion, ...). Splits are by a hash;
     with ``definitions``, no query and no document is in two.
@@ -48,6 +54,8 @@ class WordNetDataModule(TextDataModule):
         cache_dir: str | None = None,
         **settings: Any,
     ) -> None:
+        if task == "similarity":  # nearly all have something in common, which is not what is looked for
+            settings.setdefault("relevant_above", 0.8)
         super().__init__(train=None, val=None, test=None, queries=None, documents=None, columns=None, **settings)
         if task not in get_args(WordNetTask):
             raise ValueError(f"task={task!r}: must be one of {', '.join(get_args(WordNetTask))}.")
@@ -65,10 +73,13 @@ class WordNetDataModule(TextDataModule):
         folder = find_wordnet(self.root, self.cache_dir)
         synsets = read_wordnet(folder)
         self.source = f"WordNet, {len(synsets)} synsets in {folder}"
-        make = {"definitions": _definitions, "glosses": _glosses, "hypernyms": _hypernyms, "similarity": _similarity}
+        make = {"definitions": _definitions, "glosses": _glosses, "hypernyms": _hypernyms, "broader": _broader,
+                "similarity": _similarity}  # fmt: skip
         rows = make[self.task]([one for one in synsets if len(one.gloss.split()) > 1])
         keys = [plain(text) for text in rows.query]
-        rows = rows.take(first_by_hash(keys, self.subset))
+        chosen = first_by_hash(keys, self.subset)
+        cut = Counter(keys) - Counter(keys[row] for row in chosen)  # a list is there whole or not at all
+        rows = rows.take([row for row in chosen if self.task != "broader" or keys[row] not in cut])
         if self.task == "definitions":  # neither queries nor documents in two splits
             return {"train": rows}, {}
         # documents are shared (all dogs are animals), so the queries alone are kept apart
@@ -95,6 +106,15 @@ def _hypernyms(synsets: list[Synset]) -> TextRows:
             if beside:
                 found.append((one, one.gloss, up.gloss, tree.synsets[drawn.choice(beside)].gloss))
     return _rows(found, known={"label": [one.category for one, *_ in found]})
+
+
+def _broader(synsets: list[Synset]) -> TextRows:
+    tree, found, score = Tree(synsets), [], []
+    for one in synsets:
+        for step, key in enumerate(tree.above(one.key)[1 : STEPS + 1], 1):
+            found.append((one, one.gloss, tree.synsets[key].gloss, None))
+            score.append(float(STEPS + 1 - step))
+    return _rows(found, known={"label": [one.category for one, *_ in found], "score": score})
 
 
 def _similarity(synsets: list[Synset]) -> TextRows:

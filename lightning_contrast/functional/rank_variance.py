@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+QUERIES, DOCUMENTS = 1024, 8192  # rows and columns of the one tile of scores that exists at a time
+
 
 def mean_rank_variance(rank: Tensor) -> Tensor:
     """Mean rank variance of one-to-K retrieval (Nie et al., KDD 2024): ``mean_j mean_k (r_jk - mean_k r_jk)^2``.
@@ -49,12 +51,20 @@ def ranks_of_match(query: Tensor, corpus: Tensor, match: Tensor) -> Tensor:
     """
     if len(match) and not 0 <= int(match.min()) <= int(match.max()) < len(corpus):
         raise ValueError(f"match has rows from {int(match.min())} to {int(match.max())}; the corpus has {len(corpus)}.")
-    normalize = torch.nn.functional.normalize
-    documents, out = normalize(corpus, dim=1), []
-    row = torch.arange(len(corpus), device=corpus.device)
-    for part, own in zip(normalize(query, dim=1).split(1024), match.split(1024), strict=True):
-        score = part @ documents.T
-        wanted = score.gather(1, own[:, None])
-        before = (score > wanted) | ((score == wanted) & (row < own[:, None]))
-        out.append(1 + before.sum(1))
+    normalize, out = torch.nn.functional.normalize, []
+    documents = normalize(corpus, dim=1)
+    starts = range(0, len(documents), DOCUMENTS)
+    for part, own in zip(normalize(query, dim=1).split(QUERIES), match.split(QUERIES), strict=True):
+        wanted, before = part.new_zeros(len(part)), torch.zeros_like(own)
+        for start in starts:  # twice, so that a document's score is the same number both times
+            score = part @ documents[start : start + DOCUMENTS].T
+            here = ((own >= start) & (own < start + score.shape[1])).nonzero()[:, 0]
+            wanted[here] = score[here, own[here] - start]
+        for start in starts:
+            score = part @ documents[start : start + DOCUMENTS].T
+            row = torch.arange(start, start + score.shape[1], device=score.device)
+            better = score > wanted[:, None]
+            better |= (score == wanted[:, None]) & (row < own[:, None])
+            before += better.sum(1)
+        out.append(1 + before)
     return torch.cat(out) if out else match.clone()

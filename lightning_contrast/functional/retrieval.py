@@ -1,9 +1,10 @@
-"""Retrieval over embeddings by streaming top-k, relevance by equal group (label, or id of the pair)."""
+"""Retrieval over embeddings by streaming top-k, relevance by equal group (label, or id of the pair) or as judged."""
 
 import torch
 from torch import Tensor
 
 from lightning_contrast.functional import ranking
+from lightning_contrast.functional.judgements import Judgements
 from lightning_contrast.functional.nearest import check_embeddings, nearest
 
 NEEDS_R = ("r_precision", "map@r")
@@ -116,51 +117,122 @@ def query_figures(
         if group.shape != (len(z),):
             raise ValueError(f"{name} must have one entry a row, [{len(z)}]; got {tuple(group.shape)}.")
     relevant = relevant_counts(query_group, corpus_group, query_ids, corpus_ids)
-    depth = max([cut for _, cut in parsed.values()], default=1)
-    if any(cut == 0 for _, cut in parsed.values()) and len(relevant):
-        depth = max(depth, int(relevant.max()))
+    depth = _depth(figures, relevant)
     parts: dict[str, list[Tensor]] = {name: [] for name in figures}
     for start in range(0, len(query), QUERIES):
         part = slice(start, start + QUERIES)
         ids = None if query_ids is None else query_ids[part]
-        _, row = nearest(query[part], corpus, max(depth, 1), query_ids=ids, bank_ids=corpus_ids, normalize=normalize)
-        hits = _hits(row, query_group[part], corpus_group)
+        _, row = nearest(query[part], corpus, depth, query_ids=ids, bank_ids=corpus_ids, normalize=normalize)
+        hits = (corpus_group[row.clamp_min(0)] == query_group[part, None]) & (row >= 0)
         for name, (figure, cut) in parsed.items():
             parts[name].append(per_query(figure, cut, hits, relevant[part]))
     empty = torch.zeros(0, dtype=torch.float64, device=query.device)
     return {name: torch.cat([empty, *values]) for name, values in parts.items()}, relevant > 0
 
 
-def figures_of_ranked(
-    row: Tensor, query_group: Tensor, corpus_group: Tensor, figures: tuple[str, ...] | list[str] = DEFAULT
-) -> dict[str, Tensor]:
-    """The figures of a search that has been made: by words, by another index.
+@torch.no_grad()
+def judged_figures(
+    query: Tensor,
+    corpus: Tensor,
+    corpus_id: Tensor,
+    judged: Judgements,
+    figures: tuple[str, ...] | list[str] = DEFAULT,
+    *,
+    normalize: bool = True,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The figures of each query, float64 [Q] (0 without an answer), and whether it has an answer, bool [Q].
+
+    nDCG's gains are the grades; to all others a document is relevant whose grade is above 0. Documents that are judged
+    but cannot be found, as they are not in the corpus, do not count.
 
     Args:
-        row: rows of the corpus, best first, int64 [Q, K]; -1 where nothing was found.
-        query_group: integers [Q].
-        corpus_group: integers [M].
-        figures: as for :func:`retrieval_figures`; K bounds what they see.
+        query: [Q, D].
+        corpus: [M, D].
+        corpus_id: integers [M], each once.
+        judged: of Q queries.
+        figures: as for :func:`retrieval_figures`.
+        normalize: rank by cosine; else by the dot product.
 
-    Returns:
-        Each figure, averaged over the queries that have an answer, 0-d float64 in [0, 1].
+    Raises:
+        ValueError: unknown names or wrong shapes.
+
+    Example:
+        >>> corpus = torch.tensor([[1.0, 0.1], [0.0, 1.0], [1.0, 1.0]])
+        >>> judged = Judgements(torch.tensor([0, 0]), torch.tensor([8, 9]), torch.tensor([1.0, 3.0]), queries=1)
+        >>> judged_figures(torch.tensor([[1.0, 0.0]]), corpus, torch.tensor([8, 7, 9]), judged, ["ndcg@10"])[0]
+        {'ndcg@10': tensor([0.7967], dtype=torch.float64)}
+
+    """
+    check_embeddings("query", query)
+    check_embeddings("corpus", corpus, width=query.shape[1])
+    if corpus_id.shape != (len(corpus),) or judged.queries != len(query):
+        raise ValueError(
+            f"corpus_id must be [{len(corpus)}], and {len(query)} queries judged; got {tuple(corpus_id.shape)} and "
+            f"{judged.queries}."
+        )
+    judged = judged.among(corpus_id)
+    parts: list[dict[str, Tensor]] = []
+    for rows in torch.arange(len(query), device=query.device).split(QUERIES):
+        part = judged.take(rows)
+        _, row = nearest(query[rows], corpus, _depth(figures, part.relevant), normalize=normalize)
+        parts.append(_figures_of(corpus_id[row], part, figures))
+    empty = {name: torch.zeros(0, dtype=torch.float64, device=query.device) for name in figures}
+    return {name: torch.cat([part[name] for part in (empty, *parts)]) for name in figures}, judged.relevant > 0
+
+
+def figures_of_ranked(
+    row: Tensor, corpus_id: Tensor, judged: Judgements, figures: tuple[str, ...] | list[str] = DEFAULT
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The figures of a search that has been made: by words, by another index; else as :func:`judged_figures`.
+
+    Args:
+        row: rows of the corpus, best first, int64 [Q, K]; -1 where nothing was found. K bounds what is seen.
+        corpus_id: integers [M], each once.
+        judged: of Q queries.
+        figures: as for :func:`retrieval_figures`.
 
     Raises:
         ValueError: unknown names.
 
     Example:
-        >>> figures_of_ranked(torch.tensor([[2, 0]]), torch.tensor([5]), torch.tensor([5, 1, 2]), ["mrr@10"])
-        {'mrr@10': tensor(0.5000, dtype=torch.float64)}
+        >>> judged = Judgements.of_pairs(torch.tensor([5]))
+        >>> figures_of_ranked(torch.tensor([[2, 0]]), torch.tensor([5, 1, 2]), judged, ["mrr@10"])[0]
+        {'mrr@10': tensor([0.5000], dtype=torch.float64)}
 
     """
-    relevant = relevant_counts(query_group, corpus_group)
-    hits, answered = _hits(row, query_group, corpus_group), (relevant > 0).sum()
-    parsed = {name: parse_figure(name) for name in figures}
-    return {name: per_query(*of, hits, relevant).sum() / answered for name, of in parsed.items()}
+    judged = judged.among(corpus_id)
+    # nothing has an id below all others
+    ids = corpus_id[row.clamp_min(0)].masked_fill(row < 0, int(corpus_id.min()) - 1)
+    return _figures_of(ids, judged, figures), judged.relevant > 0
 
 
-def _hits(row: Tensor, query_group: Tensor, corpus_group: Tensor) -> Tensor:
-    return (corpus_group[row.clamp_min(0)] == query_group[:, None]) & (row >= 0)
+def mean_figures(found: tuple[dict[str, Tensor], Tensor]) -> dict[str, float]:
+    """What :func:`judged_figures` gives, averaged over the queries that have an answer; ``nan`` without one.
+
+    Example:
+        >>> mean_figures(({"mrr@10": torch.tensor([0.5, 0.0])}, torch.tensor([True, False])))
+        {'mrr@10': 0.5}
+
+    """
+    values, answered = found
+    return {name: float(value.sum() / answered.sum()) for name, value in values.items()}
+
+
+def _depth(figures: tuple[str, ...] | list[str], relevant: Tensor) -> int:
+    cuts = [parse_figure(name)[1] for name in figures]
+    needs = int(relevant.max()) if 0 in cuts and len(relevant) else 1
+    return max([1, needs, *cuts])
+
+
+def _figures_of(ids: Tensor, judged: Judgements, figures: tuple[str, ...] | list[str]) -> dict[str, Tensor]:
+    gains, relevant, out = judged.gains(ids), judged.relevant, {}
+    for name in figures:
+        figure, cut = parse_figure(name)
+        graded = figure == "ndcg"
+        out[name] = (
+            ranking.ndcg_at(gains, judged.ideal(cut), cut) if graded else per_query(figure, cut, gains > 0, relevant)
+        )
+    return out
 
 
 def per_query(figure: str, cut: int, hits: Tensor, relevant: Tensor) -> Tensor:

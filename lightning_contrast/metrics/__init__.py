@@ -1,6 +1,7 @@
 """torchmetrics Metrics for embeddings, usable outside this library."""
 
 import lightning_contrast.lightning_imports  # noqa: F401
+from lightning_contrast.metrics.agreement import TwoWayAgreement
 from lightning_contrast.metrics.attention import AttentionDistance
 from lightning_contrast.metrics.augmented_distance import ClassDivergence, Concentration, Misalignment
 from lightning_contrast.metrics.class_collapse import SubclassShare
@@ -16,6 +17,7 @@ from lightning_contrast.metrics.neighbours import Hubness, LinearCKA, MutualKNN
 from lightning_contrast.metrics.neuron_matching import UnitMatching
 from lightning_contrast.metrics.out_of_distribution import OutOfDistribution
 from lightning_contrast.metrics.pair_correlation import PairCorrelation
+from lightning_contrast.metrics.reranking import Reranking
 from lightning_contrast.metrics.retrieval import EmbeddingRetrieval
 from lightning_contrast.metrics.ridge import FewLabelAccuracy, RidgeProbe
 from lightning_contrast.metrics.scores import ScoreHistogram
@@ -52,11 +54,13 @@ __all__ = [
     "QueueStaleness",
     "RankMe",
     "RepresentationHarm",
+    "Reranking",
     "RidgeProbe",
     "ScoreHistogram",
     "SubclassShare",
     "TaskDistance",
     "Tolerance",
+    "TwoWayAgreement",
     "Uniformity",
     "UnitMatching",
 ]

@@ -11,7 +11,11 @@ import torch
 from lightning_contrast.cli.evaluate import load
 from lightning_contrast.cli.evidence.by_search import scores
 from lightning_contrast.cli.runs import LAST
+from lightning_contrast.data import WordNetDataModule
+from lightning_contrast.encoders import BagOfWords
 from lightning_contrast.functional.evaluation import evaluate_embeddings
+from tests.callbacks.test_pair_evaluation import WORDS, correlations, graded
+from tests.data.wordnet_sample import write_wordnet
 
 DIGITS = ("--data=DigitsDataModule", "--json")
 
@@ -27,6 +31,66 @@ def test_queries_and_documents(shell, package_run):
     assert told["results"]["this encoder"] == pytest.approx(wanted)
     assert set(told["results"]) == {"this encoder", "untrained encoder", "BM25"}
     assert told["results"]["untrained encoder"]["mrr@10"] < wanted["mrr@10"]
+
+
+ENCODER = ("--encoder=BagOfWords", '--encoder_args={"words": 500, "output_dim": 8}')
+TEXTS = ("--data.tokenizer=HashedWords", "--data.tokenizer.words=500", "--data.batch_size=16", "--json", "--split=val")
+
+
+def test_graded_relevance_and_graded_pairs(shell, tmp_path):
+    """A bag of random words already finds what shares words: the figures are those of plain loops."""
+    root = f"--data.root={write_wordnet(tmp_path)}"
+    encoder = BagOfWords(words=500, output_dim=8)
+    torch.save(encoder.state_dict(), tmp_path / "w.pt")
+    told = {}
+    for task in ("broader", "similarity"):
+        given = ("--data=WordNetDataModule", f"--data.task={task}", root, *TEXTS, f"--weights={tmp_path / 'w.pt'}")
+        told[task] = json.loads(shell("evaluate", *ENCODER, *given))
+    texts = {task: WordNetDataModule(task, root=str(tmp_path), tokenizer=WORDS) for task in told}
+    for one in texts.values():
+        one.setup()
+    row = told["broader"]["results"]["this encoder"]
+    assert (row["ndcg@10"], row["recall@10"]) == pytest.approx(graded(encoder, texts["broader"]), abs=1e-6)
+    assert 0 < row["ndcg@10"] < 1
+    assert (
+        told["broader"]["samples"]
+        == len(set(texts["broader"]._sets["val"].query_id))
+        < len(texts["broader"]._sets["val"])
+    )
+    assert "rerank_map" not in row, "all documents of a query are relevant"
+    row = told["similarity"]["results"]["this encoder"]
+    assert (row["spearman"], row["pearson"]) == pytest.approx(correlations(encoder, texts["similarity"]), abs=1e-5)
+    assert {"mrr@10", "ndcg@10", "recall@10"} <= set(told["broader"]["results"].get("BM25", row))
+
+
+@pytest.mark.filterwarnings("ignore:.*figures will flatter")
+def test_candidates_reranked_and_both_ways(shell, tmp_path):
+    words = ["cat dog", "map town", "chess game", "mail read", "song sing", "ship sea", "tree leaf", "coat wool"]
+    file = tmp_path / "pairs.jsonl"
+    rows = [{"query": one, "document": f"{one.split()[0]} of {one.split()[1]}", "negative": two}
+            for one, two in zip(words, words[1:] + words[:1], strict=True)]  # fmt: skip
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = [f"--data.{split}={file}" for split in ("train", "val", "test")]
+    row = results(shell, *ENCODER, "--data=TextDataModule", *files, *TEXTS)["this encoder"]
+    assert row["rerank_map"] == row["rerank_mrr@10"] == row["rerank_ndcg@10"] == 1, "negatives share no word"
+    assert "mrv" not in row
+    encoder = BagOfWords(words=500, output_dim=8)
+    torch.save(encoder.state_dict(), tmp_path / "w.pt")
+    given = ("--data=TextDataModule", *files, "--both_ways", f"--weights={tmp_path / 'w.pt'}", *TEXTS)
+    row = results(shell, *ENCODER, *given)["this encoder"]
+    one, other = (encoder(WORDS([row[side] for row in rows])).detach() for side in ("query", "document"))
+    cosine = torch.cosine_similarity(one[:, None], other, dim=2)
+    ranks = torch.stack([(c > c.diagonal()[:, None] + 1e-6).sum(1) for c in (cosine, cosine.T)], 1).double()
+    assert (row["recall@1"], row["recall@1_back"]) == tuple((ranks == 0).double().mean(0).tolist())
+    assert row["mrv"] == pytest.approx(float(ranks.var(1, correction=0).mean()))
+    (tmp_path / "graded.jsonl").write_text(
+        "".join(json.dumps({"query": a, "documents": [b, f"{a} now"], "scores": [0, 2]}) + "\n"
+                for a, b in zip(words, words[1:] + words[:1], strict=True))
+    )  # fmt: skip
+    files = [f"--data.{split}={tmp_path / 'graded.jsonl'}" for split in ("train", "val", "test")]
+    row = results(shell, *ENCODER, "--data=TextDataModule", *files, *TEXTS)["this encoder"]
+    assert row["rerank_map"] == row["rerank_ndcg@10"] == 1, "the other document shares no word"
+    assert row["spearman"] > 0.5
 
 
 def test_a_class_with_its_weights(shell, digits_run, tmp_path):

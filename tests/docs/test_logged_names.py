@@ -10,10 +10,17 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_contrast import ContrastiveModule, callbacks
-from lightning_contrast.data import DigitsDataModule, HashedWords, NeighbourBatchSampler, PackageTextDataModule
+from lightning_contrast.data import (
+    DigitsDataModule,
+    HashedWords,
+    NeighbourBatchSampler,
+    PackageTextDataModule,
+    WordNetDataModule,
+)
 from lightning_contrast.encoders import BagOfWords, MLPEncoder, Momentum
 from lightning_contrast.objectives import BECLR, SBCL, Classification, InfoNCE, InvP
 from tests.data.packages import write_sample
+from tests.data.wordnet_sample import write_wordnet
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "logged_names.md").read_text(encoding="utf-8")
@@ -110,7 +117,14 @@ def on_texts(folder: Path) -> set[str]:
         callbacks=[callbacks.SearchEvaluation(["ndcg@10"])],
     )  # fmt: skip
     trainer.fit(ContrastiveModule(BagOfWords(500, 8), InfoNCE()), data)
-    return set(trainer.callback_metrics)
+    pairs = WordNetDataModule("similarity", root=str(write_wordnet(folder)), tokenizer=HashedWords(words=500))
+    graded = pl.Trainer(
+        max_epochs=1, limit_train_batches=1, accelerator="cpu", num_sanity_val_steps=0, logger=False,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        callbacks=[callbacks.PairEvaluation()],
+    )  # fmt: skip
+    graded.fit(ContrastiveModule(BagOfWords(500, 8), InfoNCE()), pairs)
+    return set(trainer.callback_metrics) | set(graded.callback_metrics)
 
 
 def test_every_callback_that_logs_is_in_that_run() -> None:
@@ -118,7 +132,7 @@ def test_every_callback_that_logs_is_in_that_run() -> None:
         c for _, c in inspect.getmembers(callbacks, inspect.isclass) if c.__module__.startswith("lightning_contrast")
     ]
     logging = {c.__name__ for c in ours if _logs(c)} - {"BM25Negatives"}  # has no refreshes to tell of
-    assert logging == set(LOGGING) | set(OF_ONE_OBJECTIVE) | {"SearchEvaluation"}
+    assert logging == set(LOGGING) | set(OF_ONE_OBJECTIVE) | {"PairEvaluation", "SearchEvaluation"}
 
 
 def _logs(callback: type) -> bool:

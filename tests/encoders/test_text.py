@@ -151,7 +151,7 @@ class TestData:
     @pytest.mark.filterwarnings("ignore::UserWarning")
     def test_bm25_reads_words(self):
         data = made(train=PAIRS, val=PAIRS[:9], test=PAIRS[:9])
-        assert search(data.corpus_dataloader(), None)(data.val_dataloader())["ndcg@10"] > 0.3
+        assert search(data, None)(data.val_dataloader())["ndcg@10"] > 0.3
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -37,6 +37,7 @@ from lightning_contrast.functional.neuron_matching import (
     sparse_prediction,
 )
 from lightning_contrast.functional.representation_similarity import linear_cka, mutual_knn
+from lightning_contrast.functional.reranking import reranking_figures
 from lightning_contrast.functional.retrieval import retrieval_figures
 from lightning_contrast.functional.ridge import ridge_probe, ridge_statistics
 from lightning_contrast.functional.spectrum import effective_rank, lidar, rankme
@@ -281,6 +282,36 @@ CASES["pair_correlation"] = (
 )
 
 
+CASES["pearson"] = (
+    lambda: metrics.PairCorrelation("pearson"),
+    (X, Y, GRADES),
+    None,
+    lambda: torch.corrcoef(torch.stack([torch.cosine_similarity(X, Y), GRADES]))[0, 1],
+)
+CASES["reranking"] = (
+    lambda: metrics.Reranking(k=3),
+    (X, Y, GRADES - 2, LABELS),
+    None,
+    lambda: reranking_figures(torch.cosine_similarity(X.double(), Y.double()), GRADES - 2, LABELS, 3),
+)
+
+
+def two_ways():
+    both = []
+    for one, other in ((X, Y), (Y, X)):
+        scores = F.normalize(one, dim=1) @ F.normalize(other, dim=1).T
+        both.append((scores >= scores.diagonal()[:, None]).sum(1).double())
+    ranks = torch.stack(both, 1)
+    return {
+        "recall@1": (ranks[:, 0] == 1).double().mean(),
+        "recall@1_back": (ranks[:, 1] == 1).double().mean(),
+        "mrv": ((ranks - ranks.mean(1, keepdim=True)) ** 2).mean(),
+    }
+
+
+CASES["agreement"] = (metrics.TwoWayAgreement, (X, Y), None, two_ways)
+
+
 def fill(name, rows):
     make, update, bank, _ = CASES[name]
     metric = make()
@@ -384,6 +415,10 @@ def test_a_bank_update_is_seen_after_compute():
             f"{len(X)} of {len(X)} pairs have embeddings",
         ),
         (lambda: flat_scores().compute(), "scores are all equal have no order"),
+        (lambda: metrics.PairCorrelation("kendall"), "kind='kendall': must be one of spearman, pearson"),
+        (lambda: metrics.Reranking(k=0), "k=0: must be at least 1"),
+        (lambda: metrics.TwoWayAgreement().update(X, Y * torch.nan), "60 of 60 rows of second are not finite"),
+        (lambda: metrics.TwoWayAgreement().update(X, Y[:3]), "pairs need equal shapes"),
         (lambda: metrics.UnitMatching(0, 2), "at least 1; got 0 and 2"),
         (lambda: metrics.UnitMatching(D, D).update(X, Y[:3]), "have 60 and 3 rows"),
         (lambda: metrics.DenseAlignment().update(X, Y), r"feature maps must be \[N, C, H, W\]"),
