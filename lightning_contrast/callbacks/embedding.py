@@ -14,6 +14,7 @@ from lightning_contrast.contrast.exchange import all_sizes, gather_rows, world_s
 from lightning_contrast.data.batch import batch_inputs
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.encoders import Teacher
+from lightning_contrast.functional.finite import bad_rows, first_of
 
 
 def training_source(trainer: Any, who: str) -> DataLoader[Any]:
@@ -174,7 +175,7 @@ def embedded(
         text: beside a progress bar; ``None`` is no bar.
 
     Raises:
-        ValueError: for fewer samples than processes.
+        ValueError: for fewer samples than processes; for ``z`` or ``key`` that are not finite, naming the samples.
     """
     dataset: Any = source.dataset
     mine: list[int] = own_rows(trainer, torch.arange(len(dataset)) if rows is None else rows).tolist()
@@ -192,7 +193,15 @@ def embedded(
                 batch = trainer.precision_plugin.convert_input(batch)
                 parts.append(read(trainer.strategy.batch_to_device(batch)))
             advance()
-    return gathered(joined_columns(parts), pl_module.device)
+    found = gathered(joined_columns(parts), pl_module.device)
+    ids = torch.arange(len(dataset)) if rows is None else rows
+    for key in {"z", "key"} & set(found):  # of all processes, so that none waits for another
+        if len(bad := bad_rows(found[key]).cpu()):
+            raise ValueError(
+                f"{len(bad)} of {len(ids)} embeddings are not finite (index {first_of(ids.cpu()[bad])}): has the training diverged, "
+                "or is something wrong with these samples?"
+            )
+    return found
 
 
 def joined_columns(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

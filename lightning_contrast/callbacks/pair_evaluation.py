@@ -34,7 +34,7 @@ class PairEvaluation(BesideUntrained):
 
     def _pairs(self, trainer: Any) -> Any:
         data: Any = getattr(trainer, "datamodule", None)
-        loader = data.val_dataloader() if hasattr(data, "val_dataloader") else None
+        loader: Any = data.val_dataloader() if hasattr(data, "val_dataloader") else None
         known = loader.dataset[0] if hasattr(loader, "dataset") else {}
         if not isinstance(known, dict) or not {"query", "document", "score"} <= set(known):
             held = f"{type(data).__name__}'s validation data have {sorted(known)}" if data else "there is no DataModule"

@@ -56,6 +56,10 @@ def main(args: list[str]) -> int:
     try:
         more = () if out.suffix else (cli.datamodule, side)
         difference = writers[out.suffix](shipped, inputs, part, told, *more)
+        if difference == float("inf"):
+            raise UserError(
+                f"--out {out}: the embeddings are not finite; is the checkpoint sound? Nothing was put in place."
+            )
         if not difference <= TOLERANCE:
             raise UserError(
                 f"--out {out}: loaded back, its embeddings differ by {difference:.2g} of the largest number, more than "

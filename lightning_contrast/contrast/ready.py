@@ -1,8 +1,5 @@
 """A contrast made ready to be read: defaults filled, embeddings checked and prepared, rows exchanged."""
 
-import math
-
-import torch
 from torch import Tensor
 
 from lightning_contrast.contrast.candidates import Candidates
@@ -10,6 +7,7 @@ from lightning_contrast.contrast.contrast import Contrast, Temperature
 from lightning_contrast.contrast.exchange import exchanged
 from lightning_contrast.contrast.similarity import Cosine, Similarity, wide
 from lightning_contrast.contrast.target import Paired
+from lightning_contrast.functional.finite import bad_rows, first_of
 
 
 class NonFiniteError(ValueError):
@@ -78,13 +76,13 @@ def _prepared(block: Candidates, contrast: Contrast, similarity: Similarity) -> 
         )
     # Prepared blocks (a queue) were checked when they came. On other devices the check would make the host wait in
     # every step; the loss is checked when it is logged.
-    if not block.prepared and b.device.type == "cpu" and not math.isfinite(b.detach().sum().item()):
-        bad = int((~torch.isfinite(b.detach()).flatten(1).all(1)).sum())
-        if bad:
-            raise NonFiniteError(
-                f"Block {block.name!r} of {contrast.name!r} holds non-finite embeddings ({bad} of {b.shape[0]} rows): "
-                "lower the learning rate, clip gradients, or check the inputs."
-            )
+    if not block.prepared and b.device.type == "cpu" and len(bad := bad_rows(b)):
+        index = block.payload.get("index")
+        whose = f", index {first_of(index[bad])}" if index is not None and index.dim() == 1 else ""
+        raise NonFiniteError(
+            f"Block {block.name!r} of {contrast.name!r} holds non-finite embeddings ({len(bad)} of {b.shape[0]} rows{whose}): "
+            "lower the learning rate, clip gradients, or check the inputs."
+        )
     z = block.z if block.prepared else similarity.prepare(block.z)
     first = z[0] if isinstance(z, tuple) else z
     # The anchors decide, but at least float32. Products take a queue as it is stored, widened tile by tile.

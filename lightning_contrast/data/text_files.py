@@ -54,7 +54,10 @@ def _of_file(path: Path) -> Iterator[tuple[str, Any]]:
         raise TextDataError(f"{path}: broken off or no gzip file: {error}.") from error
     except UnicodeDecodeError as error:
         line = 1 + error.object[: error.start].count(b"\n")
-        raise TextDataError(f"{path}, line {line}: is no UTF-8 ({error.reason}).") from error
+        wide = "it begins as UTF-16 does; " if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise TextDataError(
+            f"{path}, line {line}: is no UTF-8 ({error.reason}); {wide}save the file as UTF-8."
+        ) from error
     if not text.strip():
         raise TextDataError(f"{path}: is empty.")
     yield from _of_json(path, text) if kind.startswith(".jsonl") else _of_columns(path, text, kind)
@@ -84,9 +87,10 @@ def _of_columns(path: Path, text: str, kind: str) -> Iterator[tuple[str, Any]]:
     )  # fmt: skip
     begins = 1
     try:
-        names = next(reader)
+        names = _next(reader, len(text)) or []
+        _check_names(path, names)
         begins = reader.line_num + 1
-        for row in reader:
+        while (row := _next(reader, len(text))) is not None:
             if len(row) not in (0, len(names)):
                 raise TextDataError(
                     f"{path}, line {begins}: has {len(row)} columns, the first line {len(names)} ({', '.join(names)}); "
@@ -97,6 +101,28 @@ def _of_columns(path: Path, text: str, kind: str) -> Iterator[tuple[str, Any]]:
             begins = reader.line_num + 1
     except csv.Error as error:
         raise TextDataError(f"{path}, line {begins}: {error} in the row that begins there.") from error
+
+
+def _next(reader: Any, longest: int) -> list[str] | None:
+    """The next row; None at the end. The module `csv` refuses fields beyond 131,072 letters, unless it is told otherwise."""
+    before = csv.field_size_limit(max(longest, 1))
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TextDataError(
+            f"{path}, line 1: more than one column is called {', '.join(map(repr, twice))}; rename them."
+        )
+    other = next((mark for mark in ";|\t," if len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        raise TextDataError(
+            f"{path}, line 1: one column, {names[0]!r}; the file seems to be separated by {other!r}: .csv needs commas, .tsv tabs."
+        )
 
 
 def _of_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -113,4 +139,4 @@ def _of_parquet(path: Path) -> Iterator[tuple[str, Any]]:
                     number += 1
                     yield f"{path.name}, row {number}", row
     except (pyarrow.ArrowException, OSError) as error:
-        raise TextDataError(f"{path}: is no whole Parquet file: {error}.") from error
+        raise TextDataError(f"{path}: is no whole Parquet file: {str(error).rstrip('.')}.") from error

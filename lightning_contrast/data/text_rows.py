@@ -105,9 +105,9 @@ def read_rows(
             *sorted(set(row) & {"label", "score"}),
         )
         if widths.setdefault(shape, place) is place and len(widths) > 1:
-            first = next(iter(widths.values()))
+            (first, at), here = next(iter(widths.items())), shape
             raise TextDataError(
-                f"{place}: its columns {sorted(row)} do not make the same tuple as those of {first}: all rows must have as many "
+                f"{place}: {_tuple(here)} do not make the same tuple as those of {at}, {_tuple(first)}: all rows must have as many "
                 "negatives, and label and score everywhere or nowhere."
             )
     if not len(out):
@@ -133,15 +133,22 @@ def _add(
     out.places.append(place)
 
 
+def _tuple(shape: tuple[Any, ...]) -> str:
+    kind, negatives, *known = shape
+    parts = ["text"] if kind == "text" else ["query", "document"]
+    return " + ".join([*parts, *([f"{negatives} negative{'s' * (negatives > 1)}"] if negatives else []), *known])
+
+
 def _side(out: TextRows, row: dict[str, Any], side: str, texts: Mapping[Any, str], place: str) -> str:
     name = f"{side}_id"
     key = _id(row[name], place, name) if row.get(name) is not None else None
     if side in row:
         text = _text(row[side], place, side, row)
     elif key is None:
+        names = [name for name in row if not name.endswith("_id") and name not in NAMES] or ["name"]
+        likely = names[0 if side == "query" else -1]
         raise TextDataError(
-            f"{place}: no column {side!r}; there are {sorted(row)}. Say which is meant, such as columns={{'{side}': "
-            f"'{next(iter(sorted(row)), 'name')}'}}."
+            f"{place}: no column {side!r}; there are {sorted(row)}. Say which is meant, such as columns={{'{side}': '{likely}'}}."
         )
     elif key not in texts:
         raise TextDataError(
@@ -183,6 +190,8 @@ def _graded(row: dict[str, Any], place: str) -> list[dict[str, Any]]:
 def _mapping(record: Any, place: str) -> dict[str, Any]:
     if isinstance(record, str):
         return {"text": record}
+    if isinstance(record, list) and record and isinstance(record[0], Mapping):
+        raise TextDataError(f"{place}: is a list of {len(record)} records; a file of JSON has one record a line.")
     if isinstance(record, (tuple, list)) and len(record) > 1:
         negatives = {"negative": list(record[2:])} if len(record) > 2 else {}
         return {"query": record[0], "document": record[1], **negatives}
@@ -213,6 +222,10 @@ def _text(value: Any, place: str, name: str, row: Mapping[str, Any]) -> str:
         raise TextDataError(f"{place}: {name} must be a text, got {value!r}; the columns are {sorted(row)}.")
     if not value.strip():
         raise TextDataError(f"{place}: {name} is empty; leave the row out.")
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise TextDataError(
+            f"{place}: {name} holds half a letter (a lone surrogate), which no file can: {value[:60]!a}."
+        )
     return value
 
 
@@ -222,9 +235,8 @@ def _number(value: Any, kind: type, place: str, name: str) -> Any:
     except (TypeError, ValueError):
         found = math.nan
     if isinstance(value, bool) or not math.isfinite(found) or (kind is int and str(value) != str(found)):
-        raise TextDataError(
-            f"{place}: {name} must be {'a whole' if kind is int else 'a finite'} number, got {value!r}."
-        )
+        what = "a whole number (number the classes from 0)" if kind is int else "a finite number"
+        raise TextDataError(f"{place}: {name} must be {what}, got {value!r}.")
     return found
 
 

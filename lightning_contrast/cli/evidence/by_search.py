@@ -9,6 +9,7 @@ from torch import Tensor
 from lightning_contrast.callbacks.questions import asked_once
 from lightning_contrast.data.text_collate import word_rows
 from lightning_contrast.functional.bm25 import bm25_topk
+from lightning_contrast.functional.finite import bad_rows, first_of
 from lightning_contrast.functional.judgements import Judgements
 from lightning_contrast.functional.retrieval import figures_of_ranked, judged_figures, mean_figures
 
@@ -46,9 +47,18 @@ def search(data: Any, embed: Callable[[Tensor], Tensor] | None) -> Callable[...,
 
 
 def read(loader: Any, name: str, embed: Callable[[Tensor], Tensor] | None) -> tuple[Tensor, Tensor]:
-    """Embeddings ``[N, D]`` (without an encoder: token numbers ``[N, L]``) and ``document_id`` ``[N]``."""
+    """Embeddings ``[N, D]`` (without an encoder: token numbers ``[N, L]``) and ``document_id`` ``[N]``.
+
+    Raises:
+        ValueError: for embeddings that are not finite, naming the samples.
+    """
     if embed is None:
         return word_rows(loader, name)
     with torch.inference_mode():
-        rows, ids = zip(*((embed(batch[name]).float(), batch["document_id"]) for batch in loader), strict=True)
-    return torch.cat(rows), torch.cat(ids)
+        found = [(embed(batch[name]).float(), batch["document_id"], batch["index"]) for batch in loader]
+    rows, ids, index = (torch.cat(parts) for parts in zip(*found, strict=True))
+    if len(bad := bad_rows(rows)):
+        raise ValueError(
+            f"{name}: {len(bad)} of {len(rows)} embeddings are not finite (index {first_of(index[bad])}); is the model sound?"
+        )
+    return rows, ids
