@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_contrast.callbacks.embedding import first_input, key_input, two_towers
+from lightning_contrast.encoders import Cached
 from lightning_contrast.modules import ContrastiveModule
 
 Side = Literal["query", "document"]
@@ -33,7 +34,8 @@ class Shipped(nn.Module):
         super().__init__()
         second = side == "document" and two_towers(module)
         plain = type(module).embed is ContrastiveModule.embed  # else the user's own way stands in `embed`
-        self.encoder: nn.Module = module.key_encoder if second else module.encoder if plain else _Embed(module)
+        encoder = module.key_encoder if second else module.encoder if plain else _Embed(module)
+        self.encoder: nn.Module = encoder.encoder if isinstance(encoder, Cached) else encoder
         head = module.key_head if second else module.head
         self.head: nn.Module | None = head if space == "embedding" else None
         self.normalize = normalize

@@ -1,6 +1,7 @@
 """Small encoders, the adapter that brings any other module under them, and teachers."""
 
 from lightning_contrast.encoders.bag_of_words import BagOfWords
+from lightning_contrast.encoders.cached import Cached
 from lightning_contrast.encoders.domain_experts import DomainExperts
 from lightning_contrast.encoders.dropout_rates import DropoutRates
 from lightning_contrast.encoders.encoder import Encoder, EncoderLike, ModuleEncoder
@@ -23,6 +24,7 @@ from lightning_contrast.encoders.upscaler import Upscaler
 
 __all__ = [
     "BagOfWords",
+    "Cached",
     "DomainExperts",
     "DropoutRates",
     "Encoder",

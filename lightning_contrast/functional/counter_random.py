@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 _MASK = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
+GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
     """The int64 with the same 64 bits: torch has no uint64 arithmetic."""
     value &= _MASK
     return value - (1 << 64) if value >> 63 else value
@@ -28,17 +28,17 @@ def hash_integers(*values: int) -> int:
     """
     state = 0
     for value in values:
-        state = (state + value + _GOLDEN) & _MASK
+        state = (state + value + GOLDEN) & _MASK
         state = ((state ^ (state >> 30)) * _MIX_1) & _MASK
         state = ((state ^ (state >> 27)) * _MIX_2) & _MASK
         state ^= state >> 31
     return state >> 1
 
 
-def _finalise(state: Tensor) -> Tensor:
+def finalise(state: Tensor) -> Tensor:
     """SplitMix64's finaliser on int64 bits; `>>` on int64 keeps the sign, hence the masks."""
-    state = (state ^ ((state >> 30) & (_MASK >> 30))) * _signed(_MIX_1)
-    state = (state ^ ((state >> 27) & (_MASK >> 27))) * _signed(_MIX_2)
+    state = (state ^ ((state >> 30) & (_MASK >> 30))) * signed(_MIX_1)
+    state = (state ^ ((state >> 27) & (_MASK >> 27))) * signed(_MIX_2)
     return state ^ ((state >> 31) & (_MASK >> 31))
 
 
@@ -62,11 +62,11 @@ def counter_uniform(index: Tensor, count: int, *, seed: int = 0, epoch: int = 0,
         raise ValueError(f"index must be int64 [N], got {index.dtype} {list(index.shape)}")
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
-    key = _signed(hash_integers(seed, epoch, view) * 2 + 1)
+    key = signed(hash_integers(seed, epoch, view) * 2 + 1)
     # two rounds: neighbouring indices and neighbouring columns must share nothing
-    row = _finalise(index * _signed(_GOLDEN) + key)
-    column = torch.arange(1, count + 1, device=index.device, dtype=torch.int64) * _signed(_GOLDEN)
-    bits = _finalise(row[:, None] + column)
+    row = finalise(index * signed(GOLDEN) + key)
+    column = torch.arange(1, count + 1, device=index.device, dtype=torch.int64) * signed(GOLDEN)
+    bits = finalise(row[:, None] + column)
     return ((bits >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24
 
 
@@ -82,8 +82,8 @@ def counter_uniform_pairs(row: Tensor, column: Tensor, count: int, *, seed: int 
     Returns:
         float32 ``[P, N, M]`` in [0, 1), multiples of 2**-24.
     """
-    key = _signed(hash_integers(seed, 1) * 2 + 1)  # not the numbers of counter_uniform
-    pair = _finalise(_finalise(row * _signed(_GOLDEN) + key)[:, None] + _finalise(column * _signed(_GOLDEN) - key))
-    which = torch.arange(1, count + 1, device=row.device, dtype=torch.int64) * _signed(_GOLDEN)
-    bits = _finalise(pair + which[:, None, None])
+    key = signed(hash_integers(seed, 1) * 2 + 1)  # not the numbers of counter_uniform
+    pair = finalise(finalise(row * signed(GOLDEN) + key)[:, None] + finalise(column * signed(GOLDEN) - key))
+    which = torch.arange(1, count + 1, device=row.device, dtype=torch.int64) * signed(GOLDEN)
+    bits = finalise(pair + which[:, None, None])
     return ((bits >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24

@@ -15,13 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
+from lightning_contrast.functional.content_keys import is_texts
 from lightning_contrast.modules.chunk_gradient import encode_twice
 from lightning_contrast.modules.token_budget import token_chunks
-
-
-def is_texts(leaf: Any) -> bool:
-    """A list of texts, one a sample, for encoders that tokenise."""
-    return isinstance(leaf, (list, tuple)) and bool(leaf) and all(isinstance(text, str) for text in leaf)
 
 
 def rows_of(inputs: Any) -> int:

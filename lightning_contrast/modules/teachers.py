@@ -1,9 +1,10 @@
-"""The teachers of a module, told what happens."""
+"""The teachers of a module, and its cached encoders, told what happens."""
 
 import lightning.pytorch as pl
 from torch import nn
 
 from lightning_contrast.encoders import Teacher
+from lightning_contrast.modules.caches import begin_caches, caches
 
 
 class WithTeachers(pl.LightningModule):
@@ -31,12 +32,20 @@ class WithTeachers(pl.LightningModule):
         for teacher in self.teachers().values():
             teacher.after_step(self._online(), self.trainer.global_step, self.trainer.estimated_stepping_batches)
 
+    def on_fit_start(self) -> None:
+        """Cached encoders keep what they encode from now on."""
+        begin_caches(self)  # type: ignore[arg-type]
+
     def on_train_epoch_start(self) -> None:
-        """A teacher may change from task to task."""
+        """A teacher may change from task to task; processes exchange what they have encoded."""
+        for cache in caches(self):
+            cache.share(self.device)
         for teacher in self.teachers().values():
             teacher.before_epoch(self._online(), self.current_epoch)
 
     def on_train_end(self) -> None:
         """A fit may be a task."""
+        for cache in caches(self):
+            cache.end()
         for teacher in self.teachers().values():
             teacher.after_fit(self._online())
