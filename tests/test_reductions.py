@@ -28,14 +28,18 @@ from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.contrast import Candidates, Contrast, Cosine, Dot, Scores, ready
 from lightning_contrast.data import (
     CommunityBatchSampler,
+    ConsistentPairs,
+    EmbeddedBy,
     ImageAugmentation,
     InflatedImages,
     MultiCrop,
     NoisePath,
     TensorImages,
+    TextDataModule,
     WordRepetition,
 )
 from lightning_contrast.data.distinct_batches import dealt
+from lightning_contrast.data.text_rows import TextRows
 from lightning_contrast.encoders import DomainExperts, LatentAttention, MaskedPatches, Momentum, TextEncoder
 from lightning_contrast.functional.augmented_distance import augmented_distance
 from lightning_contrast.functional.dense_geometry import dense_alignment, dense_uniformity
@@ -52,6 +56,7 @@ from lightning_contrast.functional.wdiscood import wdiscood_fit
 from lightning_contrast.heads import ReweightingHead
 from lightning_contrast.metrics import LinearCKA, MutualKNN, RepresentationHarm
 from lightning_contrast.mining import Items, Rules, mine
+from lightning_contrast.modules import PairViewsModule
 from lightning_contrast.modules.chunks import encode_in_chunks
 from lightning_contrast.modules.inputs import Inputs, with_negatives_known
 from lightning_contrast.objectives import (
@@ -168,6 +173,21 @@ def own_cosine(z: Tensor) -> Tensor:
 
 def off(n: int) -> Tensor:
     return ~torch.eye(n, dtype=torch.bool)
+
+
+def unmasked(z: Tensor, key_encoder: Momentum | None) -> Tensor:
+    """CoCoSoDa's four terms between the kinds, of copies that are the texts themselves."""
+    terms = ["query->document", "query->document_view", "document->query", "document->query_view"]
+    module = PairViewsModule(torch.nn.Identity(), InfoNCE(TAU), key_encoder=key_encoder, terms=terms)
+    sides = {"query": z[0], "document": z[1], "query_view": z[0], "document_view": z[1]}
+    return module.objective(module.contrast({**sides, "index": torch.arange(N)}))
+
+
+def consistent(z: Tensor) -> list[int]:
+    """Pairs that the loosest filter keeps, by these embeddings as proxy."""
+    rows = TextRows(query=[f"q{i}" for i in range(N)], document=[f"d{i}" for i in range(N)])
+    proxy = EmbeddedBy(lambda texts: z[:2].flatten(0, 1).detach())
+    return ConsistentPairs(TextDataModule(), rank=N, threshold=-1.0, proxy=proxy).consistent(rows)
 
 
 def rewritten(z: Tensor, there: int = 1) -> Contrast:
@@ -1120,6 +1140,32 @@ TABLE = [
         "never refreshed, random draw",
         lambda z: with_negatives(z, mined(z, Rules(2, range_max=N, sampling_strategy="random"))),
         lambda z: against(z, mined(z, Rules(2, range_max=N, sampling_strategy="random"))),
+    ),
+    R("cocosoda", "queues 0, no masking: symmetric InfoNCE", lambda z: unmasked(z, None), clip),
+    R(
+        "cocosoda",
+        "queues 0, no masking, momentum 0: symmetric InfoNCE with stopped keys",
+        lambda z: unmasked(z, Momentum(0.0)),
+        lambda z: InfoNCE(TAU)([Contrast.from_pairs(z[0], z[1].detach()), Contrast.from_pairs(z[1], z[0].detach())]),
+    ),
+    R("cornstack", "k = N, t = -1: keeps all pairs", lambda z: infonce(z[:, consistent(z)]), infonce),
+    R(
+        "cornstack",
+        "T -> 0: top-H negatives",
+        lambda z: with_negatives(
+            z, mined(z, Rules(2, range_max=N, sampling_strategy="softmax", sampling_temperature=1e-9))
+        ),
+        lambda z: with_negatives(z, mined(z, Rules(2, range_max=N))),
+        "->",
+    ),
+    R(
+        "cornstack",
+        "T -> inf: uniform negatives",
+        lambda z: with_negatives(
+            z, mined(z, Rules(2, range_max=N, sampling_strategy="softmax", sampling_temperature=1e9))
+        ),
+        lambda z: with_negatives(z, mined(z, Rules(2, range_max=N, sampling_strategy="random"))),
+        "->",
     ),
     R("moco-v2", "m = 0", lambda z: followed(z, 0.0), 0.0, "value"),
     R("dcl", "positive kept in the denominator", kept_positive, lambda z: 2 * nt_xent(z)),

@@ -1,6 +1,8 @@
 """Hard negatives mined from the whole training split, again and again while the encoder changes."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -9,10 +11,12 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from lightning_contrast.callbacks.background import Check
-from lightning_contrast.callbacks.callback import logs_now, require_state
+from lightning_contrast.callbacks.callback import logs_now
 from lightning_contrast.callbacks.embedding import key_input, taught
 from lightning_contrast.callbacks.keys import IDS
+from lightning_contrast.callbacks.mined_state import check_mined_state
 from lightning_contrast.callbacks.reembed import Reembed
+from lightning_contrast.callbacks.temperature_schedule import planned_steps, scheduled
 from lightning_contrast.contrast import Candidates, Contrast, Cosine
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.encoders import Precomputed, Teacher
@@ -37,7 +41,7 @@ class HardNegativeRefresh(Reembed):
 
     Logs ``refresh/churn`` (share of mined ids that are new), ``refresh/age`` (steps since the weights that embedded),
     ``refresh/seconds`` and of them ``refresh/embedding_share``, ``refresh/missing`` (share of places that stayed empty),
-    ``refresh/empty``, ``refresh/removed/<rule>`` (pairs an anchor that the rule removed), and, where labels are known,
+    ``refresh/empty``, ``refresh/sampling_temperature``, ``refresh/removed/<rule>`` (pairs an anchor that the rule removed), and, where labels are known,
     ``refresh/same_label`` (share of mined samples with the anchor's label: false negatives). State: the table and, without
     gradient, the embeddings; a resumed run goes on with them.
 
@@ -52,11 +56,10 @@ class HardNegativeRefresh(Reembed):
         max_score: leave out where ``s > max_score``.
         min_score: leave out where ``s < min_score``.
         quantile: leave out the most similar share of what is left, in (0, 1).
-        sampling_strategy: ``top``: the hardest of the range. ``random``: drawn from it.
+        sampling_strategy: ``top``: the hardest of the range. ``random``: drawn from it. ``softmax``: by ``softmax(s / T)``.
         order: names of rules that act first; the others follow as listed here, from the margins to ``range_min``.
         rescore: the rules on scores read the similarities of ``module.teacher`` instead.
-        teacher: or those of another model: a file of vectors by index, such as ``predict`` writes
-            (:class:`~lightning_contrast.encoders.Precomputed`).
+        teacher: or those of another model: vectors by index (:class:`~lightning_contrast.encoders.Precomputed`).
         gradient: encode the mined samples anew in each step and train on them.
         every_n_steps: optimizer steps between refreshes; ``None`` goes by epochs.
         every_n_epochs: epochs between refreshes, unless by steps or stalls.
@@ -67,9 +70,10 @@ class HardNegativeRefresh(Reembed):
             teach, nothing is mined.
         asynchronous: embed and search in the background, while training goes on.
         take_up_after: optimizer steps until the result of the background is taken up.
-        search: ``exact``, ``approximate`` (faiss), or ``auto``, by size: see
-            :func:`~lightning_contrast.mining.search_over`.
+        search: ``exact``, ``approximate`` (faiss), or ``auto``, by size: :func:`~lightning_contrast.mining.search_over`.
         seed: of the draws.
+        sampling_temperature: ``T`` > 0 of that draw, at the first step.
+        final_sampling_temperature: at the last step; refreshes go linearly from one to the other (CoRNStack: 0.05, 0.001).
         path: a ``.npz`` or ``.parquet`` file for the table, replaced as a whole at each refresh; see
             :func:`~lightning_contrast.mining.read_mined`.
 
@@ -93,7 +97,7 @@ class HardNegativeRefresh(Reembed):
         max_score: float | None = None,
         min_score: float | None = None,
         quantile: float | None = None,
-        sampling_strategy: Literal["top", "random"] = "top",
+        sampling_strategy: Literal["top", "random", "softmax"] = "top",
         order: Sequence[str] | None = None,
         rescore: bool = False,
         teacher: str | None = None,
@@ -109,6 +113,8 @@ class HardNegativeRefresh(Reembed):
         search: Kind = "auto",
         seed: int = 0,
         path: str | None = None,
+        sampling_temperature: float = 0.05,
+        final_sampling_temperature: float | None = None,
     ) -> None:
         super().__init__(
             None, every_n_steps, every_n_epochs, start, "embedding", weights, stall_steps, stall_delta, asynchronous,
@@ -116,8 +122,10 @@ class HardNegativeRefresh(Reembed):
         )  # fmt: skip
         self.rules = Rules(
             num_negatives, range_min, range_max, same_label, same_key, absolute_margin, relative_margin, max_score,
-            min_score, quantile, sampling_strategy, order, seed,
+            min_score, quantile, sampling_strategy, order, seed, sampling_temperature,
         )  # fmt: skip
+        final = sampling_temperature if final_sampling_temperature is None else final_sampling_temperature
+        self._last_rules, self._planned = replace(self.rules, sampling_temperature=final), math.inf
         self.requires = self.rules.requires  # type: ignore[misc]
         check_kind(search)
         if rescore and teacher is not None:
@@ -164,6 +172,13 @@ class HardNegativeRefresh(Reembed):
         super().on_train_start(trainer, pl_module)
         assert self._source is not None
         check_size(len(self._source.dataset), self.rules)  # type: ignore[arg-type]
+        if self._last_rules != self.rules:
+            self._planned = planned_steps(trainer, "HardNegativeRefresh(final_sampling_temperature=...)")
+
+    def rules_now(self) -> Rules:
+        """Those of this refresh, at its temperature."""
+        first, last = self.rules.sampling_temperature, self._last_rules.sampling_temperature
+        return replace(self.rules, sampling_temperature=scheduled("linear", first, last, self.step, self._planned))
 
     # Mine ---------------------------------------------------------------------------------------------------------
 
@@ -197,7 +212,7 @@ class HardNegativeRefresh(Reembed):
         pair = (query, key) if teacher is None else (teacher, teacher_key)
         positive = (pair[0][part] * pair[1][part]).sum(1)
         search = search_over(key, self.search, self.rules.seed)
-        found = mine(queries, corpus, positive, self.rules, search, self.step, check)
+        found = mine(queries, corpus, positive, self.rules_now(), search, self.step, check)
         return {"mined": found.rows, "score": found.scores, "removed": found.removed, "positive": positive}
 
     def receive(self, trainer: Any, pl_module: Any, data: dict[str, Tensor]) -> None:
@@ -209,6 +224,8 @@ class HardNegativeRefresh(Reembed):
                 f"{len(index)}, or another order of 'index'); mined ids would mean other samples."
             )
         figures = mined_figures(table, data["removed"], self.rules.names, data.get("label"), self.table)
+        if self.rules.sampling_strategy == "softmax":
+            figures["sampling_temperature"] = self.rules_now().sampling_temperature
         if self.path is not None and trainer.is_global_zero:
             write_mined(self.path, as_table(index, data["positive"], table, data["score"]))
         self._figures = figures
@@ -275,24 +292,9 @@ class HardNegativeRefresh(Reembed):
         Raises:
             ValueError: for a state that is not this callback's, is truncated, or has another number of negatives.
         """
-        require_state(state_dict, {"last", "index", "table", "z", "step", "figures"}, "HardNegativeRefresh")
-        index, table, z = (state_dict[key] for key in ("index", "table", "z"))
-        if table is not None:
-            if table.shape[1] != self.num_negatives:
-                raise ValueError(
-                    f"HardNegativeRefresh(num_negatives={self.num_negatives}): the checkpoint has a table of "
-                    f"{table.shape[1]} a sample; use that number, or start without the checkpoint."
-                )
-            if (z is None) != self.gradient:
-                raise ValueError(f"HardNegativeRefresh(gradient={self.gradient}): the checkpoint was made without it.")
-            ids = state_dict.get("ids", {})
-            sizes = {len(column) for column in (index, table, z, *ids.values()) if column is not None}
-            if index is None or len(sizes) > 1 or int(table.max()) >= len(table):
-                raise ValueError(
-                    f"HardNegativeRefresh: the checkpoint's table, index and embeddings have {sorted(sizes)} rows: its "
-                    "state is truncated."
-                )
+        check_mined_state(state_dict, self.num_negatives, self.gradient)
         super().load_state_dict(state_dict)
-        self.index, self.table, self._z, self._row_of = index, table, z, None
+        self.index, self.table, self._z = (state_dict[key] for key in ("index", "table", "z"))
+        self._row_of = None
         self._ids = dict(state_dict.get("ids", {}))
         self._made, self._figures = int(state_dict["step"]), dict(state_dict["figures"])

@@ -114,3 +114,15 @@ class TemperatureSchedule(ContrastCallback):
         if trainer.state.fn != "fit":
             return contrast
         return contrast.replace(temperature=self.value(trainer.global_step, trainer.current_epoch))
+
+
+def planned_steps(trainer: Any, who: str) -> float:
+    """Optimizer steps of the whole training.
+
+    Raises:
+        ValueError: where it has no end.
+    """
+    total = float(trainer.estimated_stepping_batches)
+    if not 0 < total < math.inf:
+        raise ValueError(f"{who} cannot tell which step is the last: set max_epochs or max_steps of the Trainer.")
+    return total

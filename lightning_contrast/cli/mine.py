@@ -66,7 +66,7 @@ def refresh_of(options: argparse.Namespace, args: list[str]) -> HardNegativeRefr
     typed = [word[2:].partition("=")[0] for word in args if word.startswith("--")]
     order = list(dict.fromkeys(name for name in typed if name in ORDER))
     names = ("num_negatives", "range_min", "range_max", "same_label", "same_key", "absolute_margin", "relative_margin",
-             "max_score", "min_score", "quantile", "sampling_strategy", "rescore", "teacher", "weights", "search", "seed")  # fmt: skip
+             "max_score", "min_score", "quantile", "sampling_strategy", "sampling_temperature", "rescore", "teacher", "weights", "search", "seed")  # fmt: skip
     try:
         return HardNegativeRefresh(order=order, **{name: getattr(options, name) for name in names})
     except (ValueError, ImportError, FileNotFoundError) as error:
@@ -148,7 +148,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--quantile", type=float, help="leave out the most similar share of what is left, in (0, 1)")
     add("--same_label", action="store_true", help="leave out samples of the query's label")
     add("--same_key", help="leave out samples of equal payload of this name, such as a document's id")
-    add("--sampling_strategy", choices=("top", "random"), default="top", help="the hardest, or drawn (default: top)")
+    add(
+        "--sampling_strategy",
+        choices=("top", "random", "softmax"),
+        default="top",
+        help="the hardest, or drawn, alike or by softmax(s / temperature) (default: top)",
+    )
+    add("--sampling_temperature", type=float, default=0.05, help="of softmax (default: 0.05)")
     add(
         "--weights",
         choices=("current", "teacher"),

@@ -10,6 +10,7 @@ from lightning_contrast.data.binding_batches import BindingBatchSampler
 from lightning_contrast.data.coloured import ColouredDataModule
 from lightning_contrast.data.community_batches import CommunityBatchSampler
 from lightning_contrast.data.consecutive_batches import ConsecutiveBatchSampler
+from lightning_contrast.data.consistent_pairs import ConsistentPairs
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.digits import DigitsDataModule
 from lightning_contrast.data.distinct_batches import DistinctBatchSampler
@@ -44,6 +45,7 @@ from lightning_contrast.data.text_datamodule import TextDataModule
 from lightning_contrast.data.text_edits import SpanDeletion, SynonymSubstitution, WordHalf
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_scores import TextScore, WordOverlap
+from lightning_contrast.data.text_vectors import EmbeddedBy, TextVectors, WordVectors
 from lightning_contrast.data.text_views import (
     TextView,
     TextViewsInTurn,
@@ -52,6 +54,7 @@ from lightning_contrast.data.text_views import (
     WordReordering,
     WordRepetition,
 )
+from lightning_contrast.data.token_masking import CodeMasking, WordMasking
 from lightning_contrast.data.token_pairs import TokenPairs
 from lightning_contrast.data.tokenizer import TextTokenizer
 from lightning_contrast.data.tree_bands import TreeBandDataModule
@@ -65,12 +68,15 @@ __all__ = [
     "Altered",
     "ArchitectureDataModule",
     "BindingBatchSampler",
+    "CodeMasking",
     "ColouredDataModule",
     "CommunityBatchSampler",
     "ConsecutiveBatchSampler",
+    "ConsistentPairs",
     "ContrastiveDataset",
     "DigitsDataModule",
     "DistinctBatchSampler",
+    "EmbeddedBy",
     "ExactResume",
     "FashionMNISTDataModule",
     "Forgeries",
@@ -111,6 +117,7 @@ __all__ = [
     "TextPart",
     "TextScore",
     "TextTokenizer",
+    "TextVectors",
     "TextView",
     "TextViewsInTurn",
     "TokenPairs",
@@ -123,10 +130,12 @@ __all__ = [
     "WordCropping",
     "WordDeletion",
     "WordHalf",
+    "WordMasking",
     "WordNetDataModule",
     "WordOverlap",
     "WordReordering",
     "WordRepetition",
+    "WordVectors",
     "WrittenBy",
     "check_batch",
     "make_resumable",

@@ -11,7 +11,7 @@ from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.tokenizer import TextTokenizer
 from lightning_contrast.data.words import word_table
 
-SIDES = {"query": 0, "input": 0, "views": 0, "document": 1, "negative": 1}
+SIDES = {"query": 0, "query_view": 0, "input": 0, "views": 0, "document": 1, "document_view": 1, "negative": 1}
 """Texts of an item, and whose prompt is put before them: the query's or the document's."""
 Tokens = Callable[[Sequence[str]], Any]
 
@@ -21,8 +21,8 @@ class TextCollate:
 
     Args:
         tokens: texts to what the encoder takes.
-        query_prompt: put before every text of ``query``, ``input`` and ``views``.
-        document_prompt: put before every text of ``document`` and ``negative``.
+        query_prompt: put before every text of ``query``, ``query_view``, ``input`` and ``views``.
+        document_prompt: put before every text of ``document``, ``document_view`` and ``negative``.
         by_source: the two prompts of each data set of a mixture; for items that say their ``source``.
     """
 

@@ -1,6 +1,6 @@
 """Texts of any source as a DataModule: pairs, tuples, graded lists, or single texts with views."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +13,13 @@ from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
+from lightning_contrast.data.plain_values import is_plain
 from lightning_contrast.data.samplers import BatchSamplerCallable, EpochBatchSampler, ShuffledBatchSampler
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_parts import in_parts
 from lightning_contrast.data.text_rows import TextRows, read_rows, read_texts
-from lightning_contrast.data.text_sets import Documents, Numbers, PlainTexts, TextPairs, groups_of
+from lightning_contrast.data.text_sets import Documents, Numbers, PlainTexts, TextPairs, ViewedPairs, groups_of
 from lightning_contrast.data.text_views import TextView
 from lightning_contrast.data.tokenizer import TextTokenizer
 
@@ -46,7 +47,8 @@ class TextDataModule(LightningDataModule):
             nothing.
         document_prompt: put before documents; ``None`` likewise.
         view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout. A
-            list has one for each view, ``None`` in it being the text itself; `n_views` and `both_views` do not count then.
+            list has one for each view, ``None`` in it being the text itself; `n_views` and `both_views` do not count then. Of pairs, a view of each side
+            comes as ``query_view`` and ``document_view``, for ``PairViewsModule``.
         both_views: whether both views are changed, or the second alone.
         unpaired: train on queries and documents as single texts, as if nobody knew which belong together.
         batch_size: rows per process.
@@ -119,8 +121,8 @@ class TextDataModule(LightningDataModule):
         self.source = "not looked for yet"
         data_sets = [name for name, value in self.sources.items() if not isinstance(value, (str, type(None)))]
         held = [name for name in ("queries", "documents") if not isinstance(getattr(self, name), (str, type(None)))]
-        # no objects: checkpoints must open with weights_only=True
         self.save_hyperparameters(logger=False, ignore=[*data_sets, *held, "tokenizer", "view", "parts", "sampler"])
+        # no objects: checkpoints must open with weights_only=True
         self.remove_ignored_hparams([name for name, value in self.hparams.items() if not is_plain(value)])
 
     # Reading ------------------------------------------------------------------------------------------------------
@@ -176,7 +178,8 @@ class TextDataModule(LightningDataModule):
         held = [texts.query, texts.document] if texts.document else [texts.query]
         self._lengths = [sum(map(len, row)) for row in zip(*held, strict=True)]
         single = ContrastiveDataset(PlainTexts(texts), views=changed, seed=self.seed)  # type: ignore[arg-type]
-        self.train_set = single if self._single or self.unpaired else self._bank
+        self._pair_views = None if self.view is None else list(changed)[:2]
+        self.train_set = single if self._single or self.unpaired else self._with_views("train")
 
     def state_dict(self) -> dict[str, Any]:
         """The words that the tokenizer learned: token numbers mean nothing without them."""
@@ -199,6 +202,10 @@ class TextDataModule(LightningDataModule):
 
     def _pairs(self, rows: TextRows) -> TextPairs:
         return TextPairs(rows, self._asked.of(rows.query), self._numbers.of(rows.document))
+
+    def _with_views(self, name: str, fixed: bool = False) -> Dataset[Any]:
+        pairs: Any = self._sets[name]
+        return pairs if self._pair_views is None else ViewedPairs(pairs, self._pair_views, self.seed, fixed)
 
     def _split(self, rows: TextRows) -> dict[str, TextRows]:
         asked = Numbers()
@@ -286,8 +293,10 @@ class TextDataModule(LightningDataModule):
         if name not in self._sets:
             raise ValueError(f"{name}=None: there is no {name} split; give {name}=..., or neither val nor test.")
         found = self._sets[name]
-        if not views or not self._single:
+        if not views:
             return found
+        if not self._single:
+            return self._with_views(name, fixed=True)
         return ContrastiveDataset(found, views=None, n_views=min(self.n_views, 2), seed=self.seed)
 
     def _loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
@@ -296,14 +305,3 @@ class TextDataModule(LightningDataModule):
         return DataLoader(
             dataset, self.batch_size, num_workers=self.num_workers, collate_fn=self.collate, generator=generator
         )
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a checkpoint can hold a value: numbers, texts, and lists and mappings of them."""
-    if isinstance(value, Mapping):
-        return all(map(is_plain, value.values()))
-    return (
-        all(map(is_plain, value))
-        if isinstance(value, (list, tuple))
-        else isinstance(value, (str, int, float, type(None)))
-    )

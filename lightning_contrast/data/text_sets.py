@@ -1,10 +1,12 @@
 """Texts as data sets: pairs with what is known of them, single texts, and documents to search."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
+from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.text_rows import TextRows
 from lightning_contrast.functional.judgements import Judgements
@@ -62,6 +64,26 @@ class TextPairs(Dataset[dict[str, Any]]):
             "index": self.start + position, "query_id": self.query_id[position], "document_id": self.document_id[position],
             **{name: values[position] for name, values in rows.known.items()},
         }  # fmt: skip
+
+
+class ViewedPairs(ContrastiveDataset):
+    """Pairs that also have ``query_view`` and ``document_view``, altered copies; no view of a side is the side itself.
+
+    Args:
+        pairs: items with ``query`` and ``document``.
+        views: of the query and of the document.
+        seed: of the views.
+        fixed: the same views in every epoch, for data that are held out.
+    """
+
+    def __init__(self, pairs: TextPairs, views: Sequence[Any], seed: int = 0, fixed: bool = False) -> None:
+        super().__init__(pairs, views, seed=seed)
+        self.rows, self.fixed = pairs.rows, fixed
+
+    def _item(self, index: int, epoch: int | None) -> dict[str, Any]:
+        item, at = self.dataset[index], 0 if self.fixed else epoch
+        names = ("query", "document")
+        return {**item, **{f"{name}_view": self._view(item[name], index, at, side) for side, name in enumerate(names)}}
 
 
 class Documents(Dataset[dict[str, Any]]):

@@ -103,7 +103,7 @@ def mine(
         if len(here) > 1:
             items = _equal(*here.pop("index"))
             removed |= {name: (_equal(*ids) - items).clamp(min=0) for name, ids in here.items()}
-        place = rules.chosen(keep, block.ids, step)
+        place = rules.chosen(keep, score, block.ids, step)
         none = place < 0
         count = [removed[name] for name in rules.names]
         columns.append(

@@ -37,7 +37,9 @@ class Rules:
         max_score: leave out where ``s > max_score``.
         min_score: leave out where ``s < min_score``.
         quantile: leave out the most similar share of what is left, in (0, 1).
-        sampling_strategy: ``top``: the hardest that are left. ``random``: drawn from them.
+        sampling_strategy: ``top``: the hardest that are left. ``random``: drawn from them. ``softmax``: drawn one after
+            another with probabilities ``softmax(s / T)`` (Suresh et al., "CoRNStack", ICLR 2025).
+        sampling_temperature: ``T`` > 0: near 0 the hardest are drawn, a large one draws like ``random``.
         order: names of rules that go first, in this order; the others follow as listed here.
         seed: of the draws.
 
@@ -55,9 +57,10 @@ class Rules:
     max_score: float | None = None
     min_score: float | None = None
     quantile: float | None = None
-    sampling_strategy: Literal["top", "random"] = "top"
+    sampling_strategy: Literal["top", "random", "softmax"] = "top"
     order: Sequence[str] | None = None
     seed: int = 0
+    sampling_temperature: float = 0.05
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
@@ -67,8 +70,10 @@ class Rules:
                 "num_negatives >= 1, range_min >= 0 and range_max >= range_min + num_negatives."
             )
         check_limits(self.absolute_margin, self.relative_margin, self.max_score, self.min_score, self.quantile)
-        if self.sampling_strategy not in ("top", "random"):
-            raise ValueError(f"sampling_strategy={self.sampling_strategy!r}: use 'top' or 'random'.")
+        if self.sampling_strategy not in ("top", "random", "softmax"):
+            raise ValueError(f"sampling_strategy={self.sampling_strategy!r}: use 'top', 'random' or 'softmax'.")
+        if not 0 < self.sampling_temperature < float("inf"):
+            raise ValueError(f"sampling_temperature={self.sampling_temperature}: must be a finite number > 0.")
         order = self.order or ()
         if isinstance(order, str) or set(order) - set(ORDER) or len(set(order)) != len(order):
             raise ValueError(f"order={self.order!r}: a list of different rules out of {', '.join(ORDER)}.")
@@ -125,17 +130,21 @@ class Rules:
             limit = limit_of(positive, value)
         return score <= limit[:, None]
 
-    def chosen(self, keep: Tensor, index: Tensor, step: int) -> Tensor:
+    def chosen(self, keep: Tensor, score: Tensor, index: Tensor, step: int) -> Tensor:
         """Columns of the negatives, from the hardest to the easiest, int64 ``[n, num_negatives]``; -1 where there are none.
 
         Args:
             keep: bool ``[n, k]``.
+            score: ``[n, k]``.
             index: ids of the queries, int64 ``[n]``: a draw is a function of seed, step, query and rank.
             step: of the draws.
         """
         order = torch.arange(keep.shape[1], device=keep.device, dtype=torch.float32).expand(keep.shape)
-        if self.sampling_strategy == "random":
+        if self.sampling_strategy != "top":
             order = counter_uniform(index, keep.shape[1], seed=self.seed, epoch=step)
+        if self.sampling_strategy == "softmax":  # the largest of logits and Gumbel noise are such draws
+            noise = -(-torch.log1p(-order.double().clamp(1e-12, 1 - 1e-12))).log()  # the same as random for T -> inf
+            order = -(score.double() / self.sampling_temperature + noise)
         count = min(self.num_negatives, keep.shape[1])
         place = order.masked_fill(~keep, torch.inf).topk(count, largest=False).indices
         place = place.masked_fill(~keep.gather(1, place), keep.shape[1]).sort(dim=1).values

@@ -10,7 +10,14 @@ from torch import Tensor
 from lightning_contrast.contrast import Contrast, Pair
 from lightning_contrast.data.batch import PAIRS, batch_inputs
 
-_NOT_PAYLOAD = {"views", "input", "negative", "negative_id", "has_negative", *(name for pair in PAIRS for name in pair)}
+_NOT_PAYLOAD = {
+    "views",
+    "input",
+    "negative",
+    "negative_id",
+    "has_negative",
+    *(name + more for pair in PAIRS for name in pair for more in ("", "_view")),
+}
 
 
 @dataclass(frozen=True)

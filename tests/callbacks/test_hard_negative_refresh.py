@@ -1,5 +1,7 @@
 """Reembed and HardNegativeRefresh: by hand, over resume and processes."""
 
+from types import SimpleNamespace
+
 import lightning.pytorch as pl
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from lightning_contrast import ContrastiveModule, Dot
 from lightning_contrast.callbacks import HardNegativeRefresh, MemoryQueue, Reembed
+from lightning_contrast.callbacks.temperature_schedule import planned_steps
 from lightning_contrast.mining import Items, Rules, mine, read_mined
 from lightning_contrast.objectives import InfoNCE, SupCon
 from tests.callbacks.kit import (
@@ -161,6 +164,28 @@ def test_random_draws_differ_by_step_and_seed():
     assert torch.equal(draw(0, 5)["mined"], draw(0, 5)["mined"])
     assert not torch.equal(draw(0, 5)["mined"], draw(0, 6)["mined"])
     assert not torch.equal(draw(0, 5)["mined"], draw(1, 5)["mined"])
+
+
+def test_the_temperature_of_draws_falls_from_refresh_to_refresh():
+    """cornstack: from exploring to the hardest."""
+    seen = []
+
+    class Look(HardNegativeRefresh):
+        def receive(self, trainer, pl_module, data):
+            super().receive(trainer, pl_module, data)
+            seen.append((self.step, self._figures["sampling_temperature"]))
+
+    scheduled = {"sampling_strategy": "softmax", "sampling_temperature": 0.05, "final_sampling_temperature": 0.01}
+    fit(simclr(), [Look(2, every_n_steps=2, **scheduled)], steps=8, data=Data())
+    assert [step for step, _ in seen] == [0, 2, 4, 6]
+    assert [value for _, value in seen] == pytest.approx([0.05, 0.04, 0.03, 0.02])
+    data, refresh = space(), HardNegativeRefresh(3, range_max=12, **{**scheduled, "final_sampling_temperature": 1e-9})
+    refresh._planned = 10
+    hardest = prepared(HardNegativeRefresh(3, range_max=12), data)["mined"]
+    assert not torch.equal(prepared(refresh, data, 0)["mined"], hardest)
+    assert torch.equal(prepared(refresh, data, 10)["mined"], hardest)
+    with pytest.raises(ValueError, match="cannot tell which step is the last"):
+        planned_steps(SimpleNamespace(estimated_stepping_batches=float("inf")), "HardNegativeRefresh")
 
 
 def mined(contrast):

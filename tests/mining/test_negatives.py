@@ -147,6 +147,24 @@ def test_draws_are_seeded_and_from_what_is_left():
     assert ((share - 0.3).abs() < 0.12).all(), "every place as often as any other"
 
 
+@pytest.mark.parametrize("temperature", [0.05, 0.3])
+def test_draws_by_the_softmax_of_similarities(temperature):
+    """cornstack: one after another, without putting back."""
+    queries, corpus, positive = scene()
+    top = mine(queries, corpus, positive, Rules(6, range_max=6))
+    rules = [
+        Rules(2, range_max=6, sampling_strategy="softmax", sampling_temperature=temperature, seed=n) for n in range(600)
+    ]
+    rows = torch.stack([mine(queries, corpus, positive, rule).rows for rule in rules])
+    share = (rows[..., None] == top.rows[:, None]).any(2).double().mean(0)
+    p = torch.softmax(top.scores.double() / temperature, 1)
+    second = torch.stack([sum(p[:, i] * p[:, j] / (1 - p[:, i]) for i in range(6) if i != j) for j in range(6)], 1)
+    expected = p + second
+    assert ((share - expected).abs() < 5 * (expected * (1 - expected) / 600).sqrt() + 1e-3).all()
+    if temperature == 0.05:
+        assert (expected.amax(1) - expected.amin(1)).mean() > 0.3, "the draws are far from even"
+
+
 def test_drawn_from_few():
     queries, corpus, positive = scene()
     rules = Rules(3, range_max=12, max_score=0.3, sampling_strategy="random")
@@ -243,6 +261,7 @@ def test_it_can_be_ended():
         ({"max_score": 0.1, "min_score": 0.5}, "nothing would be left"),
         ({"quantile": 0.0}, "quantile=0.0"),
         ({"sampling_strategy": "best"}, "sampling_strategy='best'"),
+        ({"sampling_temperature": 0.0}, "sampling_temperature=0.0"),
         ({"order": ["same_label"]}, "a list of different rules out of absolute_margin"),
         ({"order": ["max_score", "max_score"]}, "a list of different rules"),
         ({"order": "max_score"}, "order='max_score'"),

@@ -63,6 +63,10 @@ SMALL = {
         '--data.paraphrase={{"class_path": "SynonymSubstitution", "init_args": {{"root": "{wordnet}", "rate": 1.0}}}}',
         '--data.edit={{"class_path": "SiblingSubstitution", "init_args": {{"root": "{wordnet}"}}}}',
     ],
+    "ConsistentPairs": [
+        '--data.pairs_of={{"class_path": "PythonCodeDataModule", "init_args": {{"packages": ["rich"]}}}}', "--data.batch_size=16",
+        "--data.proxy.width=8", "--data.threshold=-1",
+    ],
     "ScoredPairs": [
         '--data.pairs_of={{"class_path": "RewrittenQueries", "init_args": {{"queries_of": {{"class_path": "WordNetDataModule", '
         '"init_args": {{"root": "{wordnet}"}}}}, "paraphrase": {{"class_path": "SynonymSubstitution", "init_args": {{"root": '
@@ -81,6 +85,7 @@ SMALL = {
 ALSO = {
     "care": ["--data.n_views=4"],
     "llm-hn": ["--data.paraphrase=null", "--data.keep_documents=true"],
+    "cornstack": ["--trainer.callbacks=HardNegativeRefresh", "--trainer.callbacks.num_negatives=2", "--trainer.callbacks.gradient=true"],
     "scatsimclr": ["--data.n_views=3", "--data.augmentation=RotatedViews"],
     "pcl-sr": ["--data.augmentation=LowResolution"],
     "multi-crop": ["--data.n_views=4", "--data.augmentation=MultiCrop", "--data.augmentation.small_size=8"],
