@@ -136,6 +136,7 @@ from lightning_contrast.regularisers import (
 )
 from lightning_contrast.similarities import AcrossHalves, LipschitzBilinear, MaxSim
 from lightning_contrast.targets import LabelSimilarity, Neighbours, SameLabel, TreeOverlap, VectorScore
+from lightning_contrast.targets.teacher_scores import TeacherScore
 from lightning_contrast.temperatures import Learnable, PerHead, PerPair
 from lightning_contrast.transforms import Composition, GroupWhitening, NonNegative
 
@@ -175,10 +176,24 @@ def off(n: int) -> Tensor:
     return ~torch.eye(n, dtype=torch.bool)
 
 
+class SameLabelScore(TeacherScore):
+    """1 for equal labels, else 0."""
+
+    def __call__(self, pair: Any) -> Tensor:
+        return pair.same("label").double()
+
+
+class Same(torch.nn.Module):
+    """An encoder whose features are its inputs, but another tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 * x
+
+
 def unmasked(z: Tensor, key_encoder: Momentum | None) -> Tensor:
     """CoCoSoDa's four terms between the kinds, of copies that are the texts themselves."""
     terms = ["query->document", "query->document_view", "document->query", "document->query_view"]
-    module = PairViewsModule(torch.nn.Identity(), InfoNCE(TAU), key_encoder=key_encoder, terms=terms)
+    module = PairViewsModule(Same(), InfoNCE(TAU), key_encoder=key_encoder, terms=terms)
     sides = {"query": z[0], "document": z[1], "query_view": z[0], "document_view": z[1]}
     return module.objective(module.contrast({**sides, "index": torch.arange(N)}))
 
@@ -1166,6 +1181,14 @@ TABLE = [
         ),
         lambda z: with_negatives(z, mined(z, Rules(2, range_max=N, sampling_strategy="random"))),
         "->",
+    ),
+    R(
+        "setfit-legal",
+        "pair loss at its optimum: cosine 1 within, 0 between classes",
+        lambda z: ScoreRegression(teacher=SameLabelScore(), over="all")(
+            pairs(EYE[LABEL].expand(2, N, D) + 0 * z[:2], label=LABEL)
+        ),
+        0.0,
     ),
     R("moco-v2", "m = 0", lambda z: followed(z, 0.0), 0.0, "value"),
     R("dcl", "positive kept in the denominator", kept_positive, lambda z: 2 * nt_xent(z)),

@@ -20,6 +20,7 @@ from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.image_datamodule import ImageDataModule
 from lightning_contrast.data.image_folder import ImageFolderDataModule
 from lightning_contrast.data.inflation import InflatedImages, Inflation
+from lightning_contrast.data.labelled_pairs import LabelledPairs
 from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader, make_resumable
 from lightning_contrast.data.low_resolution import LowResolution
@@ -86,6 +87,7 @@ __all__ = [
     "ImageFolderDataModule",
     "InflatedImages",
     "Inflation",
+    "LabelledPairs",
     "LengthBatchSampler",
     "LowResolution",
     "MPerClassBatchSampler",

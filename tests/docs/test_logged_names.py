@@ -44,6 +44,7 @@ LOGGING = {
         max_score=0.99,
         min_score=-0.9,
         quantile=0.1,
+        sampling_strategy="softmax",
     ),
     "ImportanceWeights": lambda: callbacks.ImportanceWeights(
         "label", kind="log_weight", maximum=2.0, blocks=["positive"]

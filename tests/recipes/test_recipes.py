@@ -67,6 +67,10 @@ SMALL = {
         '--data.pairs_of={{"class_path": "PythonCodeDataModule", "init_args": {{"packages": ["rich"]}}}}', "--data.batch_size=16",
         "--data.proxy.width=8", "--data.threshold=-1",
     ],
+    "LabelledPairs": [
+        '--data.texts_of={{"class_path": "WordNetDataModule", "init_args": {{"task": "glosses", "root": "{wordnet}"}}}}',
+        "--data.shots=4", "--data.batch_size=16",
+    ],
     "ScoredPairs": [
         '--data.pairs_of={{"class_path": "RewrittenQueries", "init_args": {{"queries_of": {{"class_path": "WordNetDataModule", '
         '"init_args": {{"root": "{wordnet}"}}}}, "paraphrase": {{"class_path": "SynonymSubstitution", "init_args": {{"root": '
