@@ -24,22 +24,31 @@ class TextTokenizer:
     others in pieces (WordPiece), and opens elsewhere as BERT's tokenizer.
 
     Args:
-        model: folder or name that ``transformers`` opens, or ``package:NAME/FOLDER``, the encoder's; ``None`` learns from
-            the data.
+        model: folder or name that ``transformers`` opens, or ``package:NAME/FOLDER``, the encoder's; or a file of the
+            library ``tokenizers`` (``.json``), as tables of word vectors have one; ``None`` learns from the data.
         vocab_size: tokens at most that are learned, >= 100; the encoder's ``vocab_size`` must not be smaller.
         max_length: tokens of a text at most, its two special ones included, >= 3; what is longer is cut, counted, and told
             of once. ``None`` is the model's own limit (128 where there is none).
+        special_tokens: whether the model's special tokens, such as its beginning and end, are put around a text; a mean of
+            vectors (`BagOfWords`) needs none.
 
     Raises:
         ValueError: for numbers out of range; for a model without a tokenizer.
     """
 
-    def __init__(self, model: str | None = None, vocab_size: int = 8192, max_length: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str | None = None,
+        vocab_size: int = 8192,
+        max_length: int | None = None,
+        special_tokens: bool = True,
+    ) -> None:
         if vocab_size < 100:
             raise ValueError(f"vocab_size={vocab_size}: must be at least 100, since letters are among them.")
         if max_length is not None and max_length < 3:
             raise ValueError(f"max_length={max_length}: must be at least 3, two of which are special tokens.")
         self.model, self.vocab_size, self.asked_length = model, vocab_size, max_length
+        self.special_tokens = special_tokens
         self.texts = 0
         """Texts read in this process."""
         self.cut = 0
@@ -113,7 +122,13 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """``input_ids`` and ``attention_mask``, int64 ``[N, L]`` each, padded behind."""
-        found = self.fast(list(texts), padding="longest", truncation=True, max_length=self.max_length)
+        found = self.fast(
+            list(texts),
+            padding="longest",
+            truncation=True,
+            max_length=self.max_length,
+            add_special_tokens=self.special_tokens,
+        )
         cut = sum(bool(one.overflowing) for one in found.encodings)
         self.texts += len(texts)
         if cut and not self.cut:
@@ -178,6 +193,8 @@ def _opened(model: str) -> Any:
         from transformers import AutoTokenizer
     except ImportError as error:
         raise ImportError(EXTRA) from error
+    if model.endswith(".json"):
+        return _of_file(model)
     try:
         made = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError, KeyError) as error:
@@ -193,6 +210,20 @@ def _opened(model: str) -> Any:
     made.padding_side = "right"
     made.model_max_length = min(made.model_max_length, _sentence_length(Path(model)))
     return made
+
+
+def _of_file(model: str) -> Any:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    if not Path(model).is_file():
+        raise ValueError(f"model={model!r}: there is no such file.")
+    try:
+        inner = Tokenizer.from_file(model)
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"model={model!r}: no tokenizer of the library tokenizers ({error}).") from error
+    # which token fills up is of no matter to who reads the mask
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token=inner.id_to_token(0), padding_side="right")
 
 
 def _sentence_length(folder: Path) -> int:

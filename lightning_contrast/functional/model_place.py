@@ -7,13 +7,13 @@ PACKAGE = "package:"
 
 
 def model_place(model: str) -> str:
-    """`model`, a folder or a name, as it is; of ``package:NAME/FOLDER`` the folder inside an installed Python package.
+    """`model`, a path or a name, as it is; of ``package:NAME/PATH`` the folder or file inside an installed Python package.
 
     So a configuration names a model that came with ``pip install``, without a path of this machine. The package is not
     imported.
 
     Raises:
-        ValueError: if there is no such package, or it has no such folder.
+        ValueError: if there is no such package, or nothing lies there in it.
     """
     if not model.startswith(PACKAGE):
         return model
@@ -23,7 +23,7 @@ def model_place(model: str) -> str:
         raise ValueError(
             f"model={model!r}: no Python package {name!r} is installed: pip install {name.replace('_', '-')}"
         )
-    folder = Path(spec.submodule_search_locations[0]) / inside
-    if not folder.is_dir():
-        raise ValueError(f"model={model!r}: the package {name!r} has no folder {inside!r}.")
-    return str(folder)
+    place = Path(spec.submodule_search_locations[0]) / inside
+    if not place.exists():
+        raise ValueError(f"model={model!r}: the package {name!r} has no folder or file {inside!r}.")
+    return str(place)

@@ -13,10 +13,11 @@ def test_names_and_folders_stay_as_they_are():
     assert model_place("") == ""
 
 
-def test_a_folder_inside_an_installed_package():
+def test_a_folder_or_file_inside_an_installed_package():
     here = Path(lightning_contrast.__file__).parent
     assert Path(model_place("package:lightning_contrast/recipes/studies")) == here / "recipes/studies"
     assert Path(model_place("package:lightning_contrast")) == here
+    assert Path(model_place("package:lightning_contrast/recipes/simcse.yaml")).is_file()
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_a_folder_inside_an_installed_package():
         ("package:no_such_package/model", "pip install no-such-package"),
         ("package:json.decoder/model", "no Python package"),
         ("package:os/model", "no Python package"),
-        ("package:lightning_contrast/nowhere", "no folder 'nowhere'"),
+        ("package:lightning_contrast/nowhere", "no folder or file 'nowhere'"),
     ],
 )
 def test_what_is_not_there(model, words):

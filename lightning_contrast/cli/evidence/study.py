@@ -18,8 +18,12 @@
       - name: SimCLR, 16
         base: simclr               # a recipe; the rest is over it
         data: {batch_size: 16}
+        add: [GeometryMonitor]     # callbacks behind those of every_row; trainer: {callbacks: ...} stands in their place
         line: SimCLR               # together with `at` and the study's `axis`: a line of the second chart
         at: 16
+
+With ``like: NAME`` a study has all that another one says, but for its finding, and is over it: ``every_row`` changes what all
+rows share, a row of the same name takes the place of the other's, further rows follow.
 """
 
 import json
@@ -39,6 +43,7 @@ POINTS = 6
 STUDIES = FOLDER / "studies"
 _SETTINGS = ("base", "trainer", "model", "data")
 _KEYS = (
+    "like",
     "title",
     "question",
     "seconds",
@@ -53,7 +58,7 @@ _KEYS = (
     "scored_by",
     "finding",
 )
-_ROW = ("name", "line", "at", *_SETTINGS)
+_ROW = ("name", "line", "at", "add", *_SETTINGS)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,31 @@ def read_study(name: str) -> Study:
     Raises:
         UserError: if there is neither, or for keys that are missing, unknown or of the wrong kind.
     """
+    path, held, shared = _read(name)
+    _check_keys(held, f"--study {name}", _KEYS, ("title", "question", "figures", "rows"))
+    if unknown := [key for key in held["figures"] if key not in NAMES]:
+        raise UserError(f"--study {name}: figures {unknown}: choose among {', '.join(NAMES)}.")
+    if held.get("scored_by", "labels") not in PROTOCOLS:
+        raise UserError(f"--study {name}: scored_by: {held['scored_by']!r}: choose among {', '.join(PROTOCOLS)}.")
+    if not held["rows"]:
+        raise UserError(f"--study {name}: it has no rows.")
+    rows = [_row(name, row, shared) for row in held["rows"]]
+    for baseline in held.get("baselines") or []:
+        if baseline not in BASELINES:
+            raise UserError(f"--study {name}: baselines: {baseline!r}: choose among {', '.join(BASELINES)}.")
+    rows = [*(StudyRow(one, rows[0].configs) for one in held.get("baselines") or []), *rows]
+    return Study(
+        path.stem, held["title"], held["question"], tuple(rows), tuple(held["figures"]), float(held.get("seconds", 30.0)),
+        int(held.get("seeds", 3)), held.get("steps"), int(held.get("points", POINTS)), held.get("axis"),
+        held.get("scored_by", ""), held.get("finding", ""),
+    )  # fmt: skip
+
+
+def _read(name: str, above: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
+    """Path and content of a study's file, what it is like included; and what all rows share, one over the other."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else STUDIES / f"{name}.yaml"
+    if name in above:
+        raise UserError(f"--study {above[0]}: `like:` leads in a circle: {' -> '.join((*above, name))}.")
     if not path.is_file():
         raise UserError(
             f"--study {name}: neither a file (.yaml) nor a shipped study{nearest(name, studies())}. "
@@ -131,38 +160,32 @@ def read_study(name: str) -> Study:
         held = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"--study {name}: not valid YAML: {error}") from error
-    _check_keys(held, f"--study {name}", _KEYS, ("title", "question", "figures", "rows"))
+    _check_keys(held, f"--study {name}", _KEYS)
     every = held.get("every_row") or {}
     _check_keys(every, f"--study {name}, every_row", _SETTINGS)
-    if unknown := [key for key in held["figures"] if key not in NAMES]:
-        raise UserError(f"--study {name}: figures {unknown}: choose among {', '.join(NAMES)}.")
-    if held.get("scored_by", "labels") not in PROTOCOLS:
-        raise UserError(f"--study {name}: scored_by: {held['scored_by']!r}: choose among {', '.join(PROTOCOLS)}.")
-    if not held["rows"]:
-        raise UserError(f"--study {name}: it has no rows.")
-    rows = [_row(name, row, every) for row in held["rows"]]
-    for baseline in held.get("baselines") or []:
-        if baseline not in BASELINES:
-            raise UserError(f"--study {name}: baselines: {baseline!r}: choose among {', '.join(BASELINES)}.")
-    rows = [*(StudyRow(one, rows[0].configs) for one in held.get("baselines") or []), *rows]
-    names = [row.name for row in rows]
+    for row in held.get("rows") or []:
+        _check_keys(row, f"--study {name}, rows", _ROW, ("name",))
+    names = [row["name"] for row in held.get("rows") or []]
     if len(set(names)) < len(names):
-        raise UserError(f"--study {name}: two rows have the same name: {', '.join(names)}.")
-    return Study(
-        path.stem, held["title"], held["question"], tuple(rows), tuple(held["figures"]), float(held.get("seconds", 30.0)),
-        int(held.get("seeds", 3)), held.get("steps"), int(held.get("points", POINTS)), held.get("axis"),
-        held.get("scored_by", ""), held.get("finding", ""),
-    )  # fmt: skip
+        raise UserError(f"--study {name}: two rows have the same name: {', '.join(map(str, names))}.")
+    if "like" not in held:
+        return path, held, [every]
+    _, other, shared = _read(str(held["like"]), (*above, name))
+    rows = {row["name"]: row for row in (*(other.get("rows") or []), *(held.get("rows") or []))}
+    return path, {**other, "finding": "", **held, "rows": list(rows.values())}, [*shared, every]
 
 
-def _row(study: str, row: Any, every: dict[str, Any]) -> StudyRow:
-    _check_keys(row, f"--study {study}, rows", _ROW, ("name",))
-    base = row.get("base", every.get("base"))
+def _row(study: str, row: dict[str, Any], shared: list[dict[str, Any]]) -> StudyRow:
+    parts = [*shared, row]
+    base = next((part["base"] for part in reversed(parts) if part.get("base") is not None), None)
     if base is None:
         raise UserError(
             f"--study {study}, row {row['name']!r}: no `base:`, the recipe it changes; give it or every_row one."
         )
-    settings = [{key: part[key] for key in _SETTINGS[1:] if key in part} for part in (every, row)]
+    settings = [{key: part[key] for key in _SETTINGS[1:] if key in part} for part in parts]
+    if "add" in row:
+        before = [part["trainer"]["callbacks"] for part in parts if "callbacks" in part.get("trainer", {})]
+        settings.append({"trainer": {"callbacks": [*(before[-1] if before else []), *row["add"]]}})
     configs = (config_path(base), *(json.dumps(one) for one in settings if one))
     return StudyRow(str(row["name"]), configs, row.get("line"), row.get("at"))
 
