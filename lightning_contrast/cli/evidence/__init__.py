@@ -72,6 +72,8 @@ def methods_compared(options: argparse.Namespace, others: tuple[str, ...]) -> in
 
 def study_run(study: Any, options: argparse.Namespace, others: tuple[str, ...], command: str) -> int:
     """The rows of a study."""
+    from lightning_contrast.cli.evidence.job import OWN
+    from lightning_contrast.cli.evidence.own_report import write_own
     from lightning_contrast.cli.evidence.study_report import write_study
 
     budget, seeds = options.budget or study.seconds, options.seeds or study.seeds
@@ -79,7 +81,8 @@ def study_run(study: Any, options: argparse.Namespace, others: tuple[str, ...], 
     jobs = [study.job(row, seed, budget, steps, others) for seed in range(seeds) for row in study.rows]
     jobs = [job for job in jobs if job.slug not in ("raw pixels", "BM25") or job.seed == 0]  # nothing random in them
     records = Records(options.out / f"{study.name}.jsonl")
-    report = lambda runs: write_study(study, runs, options.out, jobs[0].setting, command)  # noqa: E731
+    write = write_own if study.scored_by == OWN else write_study
+    report = lambda runs: write(study, runs, options.out, jobs[0].setting, command)  # noqa: E731
     return compare(jobs, jobs, records, report)
 
 
@@ -125,11 +128,16 @@ def compare(
 def _alone(job: Job) -> Record:
     """In a fresh process: its memory is its own, and it cannot take the others with it."""
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+    from multiprocessing import get_all_start_methods, get_context
 
     from lightning_contrast.cli.evidence.run import run
 
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    if "forkserver" in get_all_start_methods():  # imports once, and makes each process from there
+        context = get_context("forkserver")
+        context.set_forkserver_preload([run.__module__, "lightning_contrast.cli.trainer"])
+    else:
+        context = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(run, job).result()
 
 

@@ -13,13 +13,15 @@ BASELINES = ("raw pixels", "untrained encoder", "BM25")
 """Not trained; shown beside the rest."""
 PROTOCOLS = {
     "labels": "by_label", "search": "by_search", "unseen classes": "by_unseen", "numbers": "by_number",
-    "classifier": "by_classifier",
+    "classifier": "by_classifier", "before and after": "by_own",
 }  # fmt: skip
 """Ways of scoring, and the modules beside this one that do it."""
+OWN = "before and after"
+"""The one by which each row has data of its own."""
 _BASE = str(FOLDER / "simclr.yaml")
 _WHERE = ("--data.root=", "--data.cache_dir=", "--data.url=")
 """Where data lie does not change what comes out."""
-_MONITORS = {"OnlineKNN", "OnlineLinearProbe", "GeometryMonitor"}
+_MONITORS = {"OnlineKNN", "OnlineLinearProbe", "GeometryMonitor", "SearchEvaluation"}
 
 
 @dataclass(frozen=True)

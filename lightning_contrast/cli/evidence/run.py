@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_contrast.callbacks.embedding import evaluation_mode
+from lightning_contrast.cli.evidence import by_own
 from lightning_contrast.cli.evidence.clock import Clock
-from lightning_contrast.cli.evidence.job import BASELINES, PROTOCOLS, Job, parts_of
+from lightning_contrast.cli.evidence.job import BASELINES, OWN, PROTOCOLS, Job, parts_of
 from lightning_contrast.data.resume import isolated_random_state
 
 WARM, TIMED = 5, 15
@@ -30,9 +31,11 @@ def run(job: Job) -> dict[str, Any]:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     torch.set_num_threads(1)
+    if job.protocol == OWN:
+        return by_own.run(job)
     steps = _steps(job)
     clock = Clock(steps, job.seconds, job.points)
-    cli = _made(job, -1 if steps is None else steps, clock)
+    cli = made(job, -1 if steps is None else steps, clock)
     before = steps_before(cli)
     if job.steps is not None and steps and before:
         if before >= job.steps:
@@ -40,7 +43,7 @@ def run(job: Job) -> dict[str, Any]:
                 f"--steps {job.steps}: {before} are taken before the first step, so none is left. Give more."
             )
         clock = Clock(job.steps - before, job.seconds, job.points)
-        cli = _made(job, job.steps - before, clock)
+        cli = made(job, job.steps - before, clock)
     data, module = cli.datamodule, cli.model
     protocol = protocol_of(job, data)
     if steps == 0:
@@ -114,14 +117,15 @@ def _steps(job: Job) -> int | None:
     if not parts_of(job.settings()).get("lr_scheduler"):
         return None
     clock = Clock(WARM + TIMED)
-    cli = _made(job, WARM + TIMED, clock)
+    cli = made(job, WARM + TIMED, clock)
     cli.trainer.fit(cli.model, cli.datamodule)
     marks = clock.marks[-TIMED - 1 :]
     each = statistics.median(b - a for a, b in itertools.pairwise(marks))
     return max(1, int((job.seconds - clock.before(each)) / each))
 
 
-def _made(job: Job, steps: int, clock: Clock) -> Any:
+def made(job: Job, steps: int, clock: Clock, validates: bool = False) -> Any:
+    """Module, data and Trainer of a run; ``validates``: on demand alone."""
     from lightning_contrast.cli.trainer import ContrastiveCLI
 
     settings = job.settings()
@@ -132,7 +136,8 @@ def _made(job: Job, steps: int, clock: Clock) -> Any:
         "devices": 1,
         "max_epochs": -1,
         "max_steps": steps,
-        "limit_val_batches": 0,
+        **({"check_val_every_n_epoch": 10**9} if validates else {"limit_val_batches": 0}),
+        "num_sanity_val_steps": 0,
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

@@ -9,7 +9,7 @@
     points: 6                      # of each curve
     seeds: 3
     figures: [knn, linear]         # columns; rows are placed by the first
-    scored_by: labels              # the protocol; without it, what fits the data
+    scored_by: labels              # the protocol; without it, what fits the data; `before and after`: rows with data of their own
     finding: What came out.        # after the run, where it contradicts a claim
     baselines: [untrained encoder]
     every_row:                     # what all rows share, as in a recipe
@@ -34,7 +34,7 @@ from typing import Any
 import yaml
 
 from lightning_contrast.cli.errors import UserError, nearest
-from lightning_contrast.cli.evidence.job import BASELINES, PROTOCOLS, Job
+from lightning_contrast.cli.evidence.job import BASELINES, OWN, PROTOCOLS, Job
 from lightning_contrast.cli.evidence.rows import NAMES
 from lightning_contrast.cli.recipes import FOLDER, config_path
 
@@ -127,8 +127,9 @@ def read_study(name: str) -> Study:
         UserError: if there is neither, or for keys that are missing, unknown or of the wrong kind.
     """
     path, held, shared = _read(name)
-    _check_keys(held, f"--study {name}", _KEYS, ("title", "question", "figures", "rows"))
-    if unknown := [key for key in held["figures"] if key not in NAMES]:
+    own = held.get("scored_by") == OWN
+    _check_keys(held, f"--study {name}", _KEYS, ("title", "question", "rows", "steps" if own else "figures"))
+    if unknown := [key for key in held.get("figures", []) if key not in NAMES]:
         raise UserError(f"--study {name}: figures {unknown}: choose among {', '.join(NAMES)}.")
     if held.get("scored_by", "labels") not in PROTOCOLS:
         raise UserError(f"--study {name}: scored_by: {held['scored_by']!r}: choose among {', '.join(PROTOCOLS)}.")
@@ -140,7 +141,7 @@ def read_study(name: str) -> Study:
             raise UserError(f"--study {name}: baselines: {baseline!r}: choose among {', '.join(BASELINES)}.")
     rows = [*(StudyRow(one, rows[0].configs) for one in held.get("baselines") or []), *rows]
     return Study(
-        path.stem, held["title"], held["question"], tuple(rows), tuple(held["figures"]), float(held.get("seconds", 30.0)),
+        path.stem, held["title"], held["question"], tuple(rows), tuple(held.get("figures", [])), float(held.get("seconds", 30.0)),
         int(held.get("seeds", 3)), held.get("steps"), int(held.get("points", POINTS)), held.get("axis"),
         held.get("scored_by", ""), held.get("finding", ""),
     )  # fmt: skip
