@@ -91,16 +91,16 @@ def config_path(value: str) -> str:
         return value
     if Path(value).suffix in (".yaml", ".yml", ".json") or "/" in value or "\\" in value:
         raise UserError(f"--config {value}: there is no such file.")
-    shipped = {method.slug: method for method in methods()}
-    if value not in shipped:
-        known = [method.slug for method in shipped.values() if method.recipe]
+    path = FOLDER / f"{value}.yaml"
+    if not path.is_file():
+        known = [method.slug for method in methods() if method.recipe]
         raise UserError(
             f"--config {value}: neither a file nor a shipped recipe{nearest(value, known)}. "
             "`lightning-contrast methods` lists all."
         )
-    if shipped[value].recipe is None:
+    found = _read(path)
+    if found.recipe is None:
         raise UserError(
-            f"--config {value}: this method is a component without a training of its own; import "
-            f"{shipped[value].component}."
+            f"--config {value}: this method is a component without a training of its own; import {found.component}."
         )
-    return str(FOLDER / f"{value}.yaml")
+    return str(path)

@@ -162,7 +162,7 @@ def test_a_teacher_learns_from_the_same_budget_of_steps(monkeypatch):
             raise InterruptedError
         return SimpleNamespace(trainer=SimpleNamespace(callbacks=[TrainTeacher(steps=200)]))
 
-    monkeypatch.setattr(run_module, "_made", made)
+    monkeypatch.setattr(run_module, "made", made)
     with pytest.raises(InterruptedError):
         run(Job("crd", steps=500))
     assert asked == [(500, 500), (300, 300)]
@@ -208,6 +208,8 @@ def test_recipes_on_other_data_stand_in_a_study_or_say_why_not():
     assert told["sbcl"] == "in the study `long-tail`"
     assert told["conr"] == told["supremix"] == "in the study `regression`"
     assert told["selecmix"] == "in the study `bias`"
+    assert told["simcse"] == "in the study `texts`", "every recipe on texts is"
+    assert "`texts`" in told["text-search"]
     assert "`FashionMNISTDataModule`, a part of it (`classes`)" in told["msc"]
     assert "`PlacesDataModule`" in told["geo-ssl"]
     assert "not features" in told["pcl-sr"]

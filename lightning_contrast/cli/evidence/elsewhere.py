@@ -3,7 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-import lightning_contrast.data
 from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.evidence.job import FEWER, makes_features, on_shared_data, part_name
 from lightning_contrast.cli.evidence.study import read_study, studies
@@ -38,9 +37,4 @@ def _reason(slug: str) -> str:
     data = read_arguments([f"--config={slug}"]).config["data"]
     parts = sorted(FEWER & data.get("init_args", {}).keys()) if isinstance(data, dict) else []
     part = f", a part of it (`{'`, `'.join(parts)}`)" if parts else ""
-    if hasattr(getattr(lightning_contrast.data, part_name(data), None), "query_inputs"):
-        return (
-            f"it trains on texts (`{part_name(data)}`), and was not run further than its test does; the studies "
-            "`search-...` compare memories and negatives on texts"
-        )
     return f"in no study; it trains on `{part_name(data)}`{part}, where no other method here does: nothing to compare"

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import lightning_contrast.data
 from lightning_contrast import __version__
 from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.recipes import FOLDER
@@ -103,6 +104,12 @@ def on_shared_data(slug: str) -> bool:
     """Whether this recipe trains on the data that methods are compared on, all of them."""
     shared, own = (read_arguments([f"--config={config}"]).config["data"] for config in (_BASE, slug))
     return part_name(own) == part_name(shared) and not FEWER & own.get("init_args", {}).keys()
+
+
+def on_texts(slug: str) -> bool:
+    """Whether this recipe trains on texts, by its DataModule."""
+    kind = part_name(read_arguments([f"--config={slug}"]).config["data"])
+    return hasattr(getattr(lightning_contrast.data, kind, None), "query_inputs")
 
 
 def makes_features(slug: str) -> bool:

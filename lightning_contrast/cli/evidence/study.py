@@ -9,7 +9,7 @@
     points: 6                      # of each curve
     seeds: 3
     figures: [knn, linear]         # columns; rows are placed by the first
-    scored_by: labels              # the protocol; without it, what fits the data; `before and after`: rows with data of their own
+    scored_by: labels              # the protocol; without it, what fits the data; `before and after`: all recipes on texts, each on its own data
     finding: What came out.        # after the run, where it contradicts a claim
     baselines: [untrained encoder]
     every_row:                     # what all rows share, as in a recipe
@@ -129,6 +129,10 @@ def read_study(name: str) -> Study:
     path, held, shared = _read(name)
     own = held.get("scored_by") == OWN
     _check_keys(held, f"--study {name}", _KEYS, ("title", "question", "rows", "steps" if own else "figures"))
+    if own:
+        from lightning_contrast.cli.evidence.own_rows import own_rows
+
+        held["rows"] = own_rows(held["rows"] or [])
     if unknown := [key for key in held.get("figures", []) if key not in NAMES]:
         raise UserError(f"--study {name}: figures {unknown}: choose among {', '.join(NAMES)}.")
     if held.get("scored_by", "labels") not in PROTOCOLS:
