@@ -132,11 +132,9 @@ def _alone(job: Job) -> Record:
 
     from lightning_contrast.cli.evidence.run import run
 
-    if "forkserver" in get_all_start_methods():  # imports once, and makes each process from there
-        context = get_context("forkserver")
-        context.set_forkserver_preload([run.__module__, "lightning_contrast.cli.trainer"])
-    else:
-        context = get_context("spawn")
+    context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    # imports once, and makes each process from there; of no effect on a spawned one
+    context.set_forkserver_preload([run.__module__, "lightning_contrast.cli.trainer"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(run, job).result()
 
