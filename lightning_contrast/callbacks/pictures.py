@@ -54,6 +54,21 @@ def _takers(trainer: pl.Trainer, name: str) -> Iterator[Callable[[Any, Any], Non
             yield as_figure
 
 
+def log_histogram(trainer: pl.Trainer, name: str, counts: list[int], low: float, high: float) -> None:
+    """Gives counts in equal bins from ``low`` to ``high`` to loggers that keep histograms as such (TensorBoard's).
+
+    Their ``experiment`` has ``add_histogram_raw``. On the first process; sums are those of the bins' centres.
+    """
+    edges = np.linspace(low, high, len(counts) + 1)
+    n, centre = np.asarray(counts, dtype=float), (edges[1:] + edges[:-1]) / 2
+    for logger in trainer.loggers if trainer.is_global_zero and n.sum() else []:
+        if callable(add := getattr(getattr(logger, "experiment", None), "add_histogram_raw", None)):
+            add(
+                name, min=low, max=high, num=int(n.sum()), sum=float(n @ centre), sum_squares=float(n @ centre**2),
+                bucket_limits=edges[1:].tolist(), bucket_counts=n.tolist(), global_step=trainer.global_step,
+            )  # fmt: skip
+
+
 def draw_histogram(axes: Any, entry: dict[str, Any]) -> None:
     """Shares of positives and of negatives by similarity.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_contrast.callbacks.callback import ContrastCallback, logs_now, require_state
-from lightning_contrast.callbacks.pictures import draw_histogram, log_picture
+from lightning_contrast.callbacks.pictures import draw_histogram, log_histogram, log_picture
 from lightning_contrast.callbacks.sample import as_vectors, some_anchors
 from lightning_contrast.callbacks.thinned import Thinned
 from lightning_contrast.contrast import Contrast, Scores
@@ -26,7 +26,7 @@ class ScoreHistograms(ContrastCallback):
     Of several processes it is the first one's anchors, against the candidates of all. Writes ``scores.json`` into the run folder (``trainer.log_dir``, else
     ``default_root_dir``) after each validation and at the end: ``{"bins": [{"step", "low", "high", "positive": [counts],
     "negative": [counts]}, ...]}``. Cosines are counted over [-1, 1], what reaches further over its own range. The newest goes, as the picture ``scores/histogram``, to
-    loggers that take pictures.
+    loggers that take pictures, and as the histograms ``scores/positive`` and ``scores/negative`` to those that keep such.
 
     Args:
         bins: of each histogram, >= 2.
@@ -71,7 +71,10 @@ class ScoreHistograms(ContrastCallback):
         folder = trainer.log_dir or trainer.default_root_dir  # asks all processes
         if trainer.is_global_zero and self.record.entries:
             write_json(Path(folder) / FILE, {"bins": self.record.entries})
-            log_picture(trainer, "scores/histogram", lambda axes: draw_histogram(axes, self.record.entries[-1]))
+            newest = self.record.entries[-1]
+            log_picture(trainer, "scores/histogram", lambda axes: draw_histogram(axes, newest))
+            for name in ("positive", "negative"):
+                log_histogram(trainer, f"scores/{name}", newest[name], newest["low"], newest["high"])
 
     def state_dict(self) -> dict[str, Any]:
         """The record."""
