@@ -125,12 +125,15 @@ from lightning_contrast.objectives.inv_p import parts
 from lightning_contrast.regularisers import (
     CARE,
     UCF,
+    AttentionInformation,
     Beside,
     ClusterBand,
     ConR,
     Dispersive,
     LatentCodes,
+    ListeningRegulariser,
     Regularised,
+    ReplacedTokens,
     RotationPretext,
     TransportMatching,
 )
@@ -818,6 +821,23 @@ def text_model(kind: Any, **arguments: Any) -> Any:
 TOKENS = {"input_ids": torch.tensor([[2, 9, 8, 3], [2, 7, 5, 3]]), "attention_mask": torch.ones(2, 4).long()}
 
 
+NARROW = {"hidden_size": D, "intermediate_size": 8, "vocab_size": 60}
+
+
+def heard(term: ListeningRegulariser, z: Tensor) -> Tensor:
+    """nt-xent with a term, which heard a small transformer read N texts twice."""
+    tokens = {key: value.repeat(N, 1) for key, value in TOKENS.items()}
+    encoder = text_model(TextEncoder)
+    with term.listening(encoder):
+        encoder(tokens)
+    assert term.term(Contrast.from_views(z)).item() != 0
+    return Regularised(InfoNCE(TAU), [term])(Contrast.from_views(z))
+
+
+def in_batch_norm(z: Tensor) -> Tensor:
+    return F.batch_norm(z.flatten(0, 1), None, None, training=True).view_as(z)
+
+
 def same_latents() -> Tensor:
     """How far the attention's outputs of the tokens are apart."""
     encoder = text_model(LatentAttention, latents=3)
@@ -974,6 +994,13 @@ TABLE = [
         )(pairs(z)),
         infonce,
     ),
+    R(
+        "diffcse",
+        "lambda = 0: simcse, batch norm as head",
+        lambda z: heard(ReplacedTokens(0.0, TextEncoder(config=NARROW)), in_batch_norm(z[:2])),
+        lambda z: nt_xent(in_batch_norm(z[:2])),
+    ),
+    R("micse", "lambda = 0: simcse", lambda z: heard(AttentionInformation(0.0), z[:2]), nt_xent),
     R(
         "subsentence",
         "full mask: sentence encoder with mean pooling",

@@ -95,7 +95,7 @@ class TextEncoder(Encoder):
             )
         ids, mask = x["input_ids"], x["attention_mask"]
         if not torch.compiler.is_compiling():
-            self._check(ids)
+            self.check_tokens(ids)
         chosen: Any = x.get("pooling_mask", mask)
         z = self.pool(self.states(ids, mask), chosen)
         return nn.functional.normalize(z, dim=1) if self.normalize else z
@@ -113,7 +113,12 @@ class TextEncoder(Encoder):
         """One vector a text, ``[N, output_dim]``."""
         return pooled(states, mask, self.pooling)
 
-    def _check(self, ids: Tensor) -> None:
+    def check_tokens(self, ids: Tensor) -> None:
+        """Token numbers ``[N, L]`` must be the transformer's, and no more than it reads.
+
+        Raises:
+            ValueError: saying what to set.
+        """
         held: Any = self.transformer.config
         if ids.device.type == "cpu" and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < held.vocab_size:
             raise ValueError(

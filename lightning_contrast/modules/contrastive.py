@@ -220,9 +220,9 @@ class ContrastiveModule(WithSteps):
         requires = self.objective.requires
         alone = any(getattr(part, "one_view", False) for part in [self.objective, *self._callbacks("on_contrast")])
         check_batch(batch, labels_make_pairs="label" in requires, need=requires, one_view=alone)
-        contrasts = self.contrast(batch)
-        contrasts = [contrasts] if isinstance(contrasts, Contrast) else list(contrasts)
-        contrasts = [c.replace(exchange=self.exchange) for c in contrasts]
+        with preparation.listening(self):
+            made = self.contrast(batch)
+        contrasts = [c.replace(exchange=self.exchange) for c in ([made] if isinstance(made, Contrast) else made)]
         directions = self.objective.directions(contrasts)
         if self._probing and self.exchange == "ring":
             for contrast in directions:

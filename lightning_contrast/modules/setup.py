@@ -2,7 +2,8 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lightning_contrast.modules.chunks import batch_norms
+from lightning_contrast.regularisers import ListeningRegulariser
 
 if TYPE_CHECKING:
     from lightning_contrast.modules.contrastive import ContrastiveModule
@@ -54,8 +56,38 @@ def check_callbacks(module: "ContrastiveModule") -> None:
             )
 
 
+def listeners(module: "ContrastiveModule") -> list[ListeningRegulariser]:
+    """Terms of the objective that listen to the encoder."""
+    return [part for part in module.objective.modules() if isinstance(part, ListeningRegulariser)]
+
+
+@contextmanager
+def listening(module: "ContrastiveModule") -> Iterator[None]:
+    """While a batch is encoded in training: terms hear what passes through the encoder."""
+    with ExitStack() as stack:
+        for term in listeners(module) if module.training else []:
+            stack.enter_context(term.listening(module.encoder))
+        yield
+
+
+def check_listeners(module: "ContrastiveModule") -> None:
+    """Terms that listen find what they listen to, and a graph behind it.
+
+    Raises:
+        ValueError: for another encoder, or one that encodes in chunks.
+    """
+    for term in listeners(module):
+        term.part(module.encoder)
+        if module.chunk_size is not None or module.chunk_tokens is not None:
+            raise ValueError(
+                f"{type(term).__name__} reads what passes through the encoder, of which chunks keep no graph: set chunk_size=None "
+                "and chunk_tokens=None."
+            )
+
+
 def check_chunks(module: "ContrastiveModule") -> None:
-    """Say what chunks and accumulation mean, once."""
+    """Say what chunks and accumulation mean, once, and refuse chunks where they do not serve."""
+    check_listeners(module)
     parts = {name: getattr(module, name) for name in ("encoder", "head", "predictor", "key_encoder", "key_head")}
     found = [name for name, part in parts.items() if part is not None and batch_norms(part)]
     if module.chunk_size is not None and found:
