@@ -8,6 +8,7 @@ import torch
 
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.shipped import Shipped, Side
+from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.tokenizer import TextTokenizer
 from lightning_contrast.encoders.lora import merged
 from lightning_contrast.encoders.text import TextEncoder
@@ -43,7 +44,7 @@ def write_text_folder(folder: Path, shipped: Shipped, data: Any) -> None:
     pooling = {f"pooling_mode_{mode}": name == encoder.pooling for name, mode in _MODES.items()}
     _json(
         folder / "1_Pooling" / "config.json",
-        {"word_embedding_dimension": encoder.output_dim, **pooling, "include_prompt": True},
+        {"word_embedding_dimension": encoder.output_dim, **pooling, "include_prompt": data.include_prompt},
     )
     _json(
         folder / "modules.json",
@@ -69,11 +70,12 @@ def differences(folder: Path, shipped: Shipped, data: Any, side: Side) -> list[t
     """Embeddings of real texts, found and wanted: by this package, and by sentence-transformers where it is installed."""
     texts = some_texts(data, side)
     prompt = data.query_prompt if side == "query" else data.document_prompt
-    asked = [prompt + text for text in texts]
+    prompts, opened_tokens = [prompt] * len(texts), TextTokenizer(str(folder))
+    reads = [TextCollate(tokens, include_prompt=data.include_prompt).read for tokens in (data.tokenizer, opened_tokens)]
     again = TextEncoder(str(folder)).eval()
     with torch.inference_mode():
-        wanted = shipped(data.tokenizer(asked))
-        pairs = [(again(TextTokenizer(str(folder))(asked)), wanted)]
+        wanted = shipped(reads[0](texts, prompts))
+        pairs = [(again(reads[1](texts, prompts)), wanted)]
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:

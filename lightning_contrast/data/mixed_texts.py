@@ -26,6 +26,8 @@ class MixedTextDataModule(TextDataModule):
 
     Args:
         parts: data modules by name; of each its texts, columns and prompts count, all else is said here.
+        domains: tokens also hold ``domain``, the number of their data set, for ``DomainExperts``.
+        query_part: the data set to which what somebody types belongs, where there are `domains`; ``None`` is the first.
         mix: ``shuffled``: rows of all in one batch; ``proportional``: one data set a batch, as many batches as its size
             gives; ``round_robin``: one data set a batch, in turn, until the smallest is at its end.
         **settings: as of :class:`TextDataModule`, but for its sources, `unpaired` and `document_prompt`; `query_prompt` is
@@ -36,7 +38,14 @@ class MixedTextDataModule(TextDataModule):
         ValueError: without parts, for another rule, or numbers out of range.
     """
 
-    def __init__(self, parts: dict[str, TextDataModule], mix: Mix = "proportional", **settings: Any) -> None:
+    def __init__(
+        self,
+        parts: dict[str, TextDataModule],
+        mix: Mix = "proportional",
+        domains: bool = False,
+        query_part: str | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(train=None, val=None, test=None, queries=None, documents=None, columns=None, **settings)
         if not parts:
             raise ValueError("parts={}: give the data sets that are mixed, by name.")
@@ -46,7 +55,10 @@ class MixedTextDataModule(TextDataModule):
             raise ValueError("sampler=...: the batches of a mixture follow `mix`; leave one of the two out.")
         if self.unpaired:
             raise ValueError("unpaired=True: a mixture is trained as its parts are.")
-        self.parts, self.mix = parts, mix
+        if query_part is not None and query_part not in parts:
+            raise ValueError(f"query_part={query_part!r}: must be one of {', '.join(parts)}.")
+        self.parts, self.mix, self.domains = parts, mix, domains
+        self.query_part = query_part
 
     def prepare_data(self) -> None:
         """Of every part."""
@@ -99,7 +111,16 @@ class MixedTextDataModule(TextDataModule):
     def collate(self) -> TextCollate:
         """With the prompts of each data set."""
         prompts = [(part.query_prompt, part.document_prompt) for part in self.parts.values()]
-        return TextCollate(self.tokenizer, self.query_prompt, self.document_prompt, prompts)
+        return TextCollate(
+            self.tokenizer, self.query_prompt, self.document_prompt, prompts, self.include_prompt,
+            "source" if self.domains else None,
+        )  # fmt: skip
+
+    def query_inputs(self, texts: Sequence[str]) -> Any:
+        """What somebody typed, as the encoder takes it."""
+        self.setup()
+        own = list(self.parts).index(self.query_part) if self.query_part is not None else 0
+        return self.collate.read(texts, [self.query_prompt] * len(texts), [own] * len(texts))
 
     def train_batches(self) -> EpochBatchSampler:
         """By the rule."""

@@ -27,10 +27,10 @@ class SpanTokenizer(TextTokenizer):
         max_length: as of ``TextTokenizer``.
     """
 
-    def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
+    def __call__(self, texts: Sequence[str], unpooled: Sequence[int] | None = None) -> dict[str, Tensor]:
         """``input_ids``, ``attention_mask`` and ``pooling_mask``, int64 ``[N, L]`` each."""
         plain, spans = zip(*(without_marks(text) for text in texts), strict=True)
-        out = super().__call__(plain)
+        out = super().__call__(plain, unpooled)
         told = self.fast(
             list(plain), padding="longest", truncation=True, max_length=self.max_length, return_offsets_mapping=True
         )
@@ -39,7 +39,7 @@ class SpanTokenizer(TextTokenizer):
         inside = (place[..., 0] >= start) & (place[..., 1] <= stop) & (place[..., 1] > place[..., 0])
         chosen = inside & (stop >= 0) & (out["attention_mask"] != 0)
         none = ~chosen.any(1, keepdim=True)
-        return {**out, "pooling_mask": torch.where(none, out["attention_mask"], chosen.long())}
+        return {**out, "pooling_mask": torch.where(none, out.get("pooling_mask", out["attention_mask"]), chosen.long())}
 
 
 def without_marks(text: str) -> tuple[str, tuple[int, int]]:

@@ -24,6 +24,11 @@ class TextCollate:
         query_prompt: put before every text of ``query``, ``query_view``, ``input`` and ``views``.
         document_prompt: put before every text of ``document``, ``document_view`` and ``negative``.
         by_source: the two prompts of each data set of a mixture; for items that say their ``source``.
+        include_prompt: whether the tokens of prompts are pooled with those of the text.
+        domain: which number of an item is put beside the tokens of its texts, as ``domain``; ``None`` puts none.
+
+    Raises:
+        ValueError: for prompts that are not pooled, or a domain, where `tokens` is no ``TextTokenizer``.
     """
 
     def __init__(
@@ -32,8 +37,15 @@ class TextCollate:
         query_prompt: str = "",
         document_prompt: str = "",
         by_source: Sequence[tuple[str, str]] = (),
+        include_prompt: bool = True,
+        domain: str | None = None,
     ) -> None:
-        self.tokens = tokens
+        if not isinstance(tokens, TextTokenizer) and (not include_prompt or domain is not None):
+            raise ValueError(
+                f"include_prompt={include_prompt}, domain={domain!r}: {type(tokens).__name__} gives no mapping to put them into: use "
+                "a TextTokenizer."
+            )
+        self.tokens, self.include_prompt, self.domain = tokens, include_prompt, domain
         self.prompts, self.by_source = (query_prompt, document_prompt), by_source
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -50,17 +62,29 @@ class TextCollate:
             values = [item[name] for item in items]
             if name in SIDES:
                 prompts = [self._prompts(item)[SIDES[name]] for item in items]
+                domains = [0 if self.domain is None else item[self.domain] for item in items]
                 if name == "views":
-                    views = zip(*values, strict=True)
-                    together = [prompt + text for view in views for prompt, text in zip(prompts, view, strict=True)]
-                    out[name] = parts_of(self.tokens(together), len(values[0]))
+                    rows = [
+                        row for view in zip(*values, strict=True) for row in zip(view, prompts, domains, strict=True)
+                    ]
+                    out[name] = parts_of(self.read(*zip(*rows, strict=True)), len(values[0]))
                 else:
-                    texts = values if name == "negative" else [[text] for text in values]
-                    asked = [prompt + text for prompt, some in zip(prompts, texts, strict=True) for text in some]
-                    out[name] = self.tokens(asked)
+                    several = values if name == "negative" else [[text] for text in values]
+                    known = zip(several, prompts, domains, strict=True)
+                    rows = [(text, prompt, domain) for texts, prompt, domain in known for text in texts]
+                    out[name] = self.read(*zip(*rows, strict=True))
             else:
                 out[name] = torch.tensor(values, dtype=torch.float32 if isinstance(values[0], float) else torch.int64)
         return out
+
+    def read(self, texts: Sequence[str], prompts: Sequence[str], domains: Sequence[int] | None = None) -> Any:
+        """Texts behind their prompts, as the encoder takes them."""
+        asked = [prompt + text for text, prompt in zip(texts, prompts, strict=True)]
+        if not isinstance(self.tokens, TextTokenizer):
+            return self.tokens(asked)
+        out = self.tokens(asked, None if self.include_prompt else [len(prompt) for prompt in prompts])
+        known = {} if self.domain is None or domains is None else {"domain": torch.tensor(domains, dtype=torch.int64)}
+        return {**out, **known}
 
     def _prompts(self, item: Mapping[str, Any]) -> tuple[str, str]:
         return self.by_source[item["source"]] if self.by_source and "source" in item else self.prompts

@@ -46,6 +46,7 @@ class TextDataModule(LightningDataModule):
         query_prompt: put before queries, and before single texts; ``None`` is what the tokenizer's folder says, mostly
             nothing.
         document_prompt: put before documents; ``None`` likewise.
+        include_prompt: whether prompts are pooled with their texts; ``None`` is what the folder says, mostly yes.
         view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout. A
             list has one for each view, ``None`` in it being the text itself; `n_views` and `both_views` do not count then. Of pairs, a view of each side
             comes as ``query_view`` and ``document_view``, for ``PairViewsModule``.
@@ -92,6 +93,7 @@ class TextDataModule(LightningDataModule):
         n_views: int = 2,
         sampler: BatchSamplerCallable | None = None,
         relevant_above: float = 0.0,
+        include_prompt: bool | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or num_workers < 0:
@@ -112,6 +114,8 @@ class TextDataModule(LightningDataModule):
         self.document_prompt = (
             told.get("document", told.get("passage", "")) if document_prompt is None else document_prompt
         )
+        own = getattr(self.tokenizer, "include_prompt", True)
+        self.include_prompt = bool(own if include_prompt is None else include_prompt)
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
         self.group_by_length, self.n_views, self.sampler = group_by_length, n_views, sampler
@@ -230,7 +234,7 @@ class TextDataModule(LightningDataModule):
     @property
     def collate(self) -> TextCollate:
         """Texts to token numbers."""
-        return TextCollate(self.tokenizer, self.query_prompt, self.document_prompt)
+        return TextCollate(self.tokenizer, self.query_prompt, self.document_prompt, include_prompt=self.include_prompt)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled, resumable, sharded by rank."""
@@ -278,7 +282,7 @@ class TextDataModule(LightningDataModule):
     def query_inputs(self, texts: Sequence[str]) -> Any:
         """What somebody typed, as the encoder takes it."""
         self.setup()  # the tokenizer may learn its words from the texts
-        return self.tokenizer([self.query_prompt + text for text in texts])
+        return self.collate.read(texts, [self.query_prompt] * len(texts))
 
     def describe(self, index: Iterable[int], split: str = "corpus") -> list[str]:
         """The texts themselves, of documents (or of a split's queries), for a person to read."""

@@ -86,6 +86,12 @@ class TextTokenizer:
         told = json.loads(path.read_text(encoding="utf-8")).get("prompts") if self.model and path.is_file() else None
         return {name: text or "" for name, text in (told or {}).items()}
 
+    @property
+    def include_prompt(self) -> bool:
+        """Whether a folder of sentence-transformers pools the tokens of prompts too; others do."""
+        told = Path(model_place(self.model or "")).glob("*_Pooling/config.json") if self.model else iter(())
+        return all(json.loads(path.read_text(encoding="utf-8")).get("include_prompt", True) for path in told)
+
     def learn(self, texts: Iterable[str]) -> None:
         """A vocabulary from texts, the same from the same texts; what is opened already stays."""
         if not self.ready:
@@ -120,8 +126,13 @@ class TextTokenizer:
             )
         self._know(list(tokens))
 
-    def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """``input_ids`` and ``attention_mask``, int64 ``[N, L]`` each, padded behind."""
+    def __call__(self, texts: Sequence[str], unpooled: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """``input_ids`` and ``attention_mask``, int64 ``[N, L]`` each, padded behind.
+
+        With `unpooled`, so many characters at the beginning of each text are read but not pooled, and ``pooling_mask`` says
+        so: 1 for the tokens behind the last one within them (as sentence-transformers' ``include_prompt=False``). A text
+        that is cut before it begins is pooled as a whole.
+        """
         found = self.fast(
             list(texts),
             padding="longest",
@@ -137,7 +148,20 @@ class TextTokenizer:
                 "them is not read. Further ones are counted (tokenizer.cut), not told of."
             )
         self.cut += cut
-        return {name: torch.tensor(found[name], dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+        out = {name: torch.tensor(found[name], dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+        if unpooled is not None:
+            last = [
+                max((at for at, (start, stop) in enumerate(one.offsets) if start < stop <= count), default=-1)
+                for one, count in zip(found.encodings, unpooled, strict=True)
+            ]
+            mask = out["attention_mask"]
+            behind = mask * (torch.arange(mask.shape[1]) > torch.tensor(last)[:, None])
+            read = [
+                any(start < stop > count for start, stop in one.offsets)
+                for one, count in zip(found.encodings, unpooled, strict=True)
+            ]
+            out["pooling_mask"] = torch.where(torch.tensor(read)[:, None], behind, mask)
+        return out
 
     def save(self, folder: str | Path) -> None:
         """Files that ``AutoTokenizer`` opens."""

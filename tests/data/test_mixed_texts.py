@@ -8,6 +8,7 @@ import torch
 
 from lightning_contrast.cli.trainer import ContrastiveCLI
 from lightning_contrast.data import (
+    HashedWords,
     MixedTextDataModule,
     OneSourceBatchSampler,
     TextDataError,
@@ -15,6 +16,7 @@ from lightning_contrast.data import (
     TextTokenizer,
     check_batch,
 )
+from lightning_contrast.encoders import DomainExperts
 from tests.data.packages import sample
 
 FOUND = sample()
@@ -72,6 +74,27 @@ def test_equal_texts_are_one_document_and_no_text_is_in_two_splits(data):
     assert not any(one & other for place, one in enumerate(documents) for other in documents[:place])
     for loader in (data.val_dataloader(), data.bank_dataloader(), data.corpus_dataloader()):
         assert all("negative" not in batch for batch in loader)
+
+
+def test_domains_beside_the_tokens():
+    data = mixed("shuffled", own={"packages": parts()["packages"], "again": TextDataModule(train=PAIRS[:30])},
+                 domains=True, query_part="again", include_prompt=False)  # fmt: skip
+    for loader in (data.train_dataloader(), data.corpus_dataloader(), data.bank_dataloader()):
+        batch = next(iter(loader))
+        for side in ("query", "document"):
+            assert torch.equal(batch[side]["domain"], batch["source"])
+            assert "pooling_mask" in batch[side]
+    torch.manual_seed(0)
+    encoder = DomainExperts(config={"hidden_size": 8, "intermediate_size": 8, "vocab_size": 900}, domains=2)
+    assert encoder(batch["query"]).shape == (8, 8)
+    typed = data.query_inputs(["a map", "a boat"])
+    assert typed["domain"].tolist() == [1, 1]
+    assert encoder(typed).shape == (2, 8)
+    with pytest.raises(ValueError, match="must be one of packages, asked"):
+        mixed(domains=True, query_part="none")
+    hashed = mixed(domains=True, tokenizer=HashedWords())
+    with pytest.raises(ValueError, match="use a TextTokenizer"):
+        next(iter(hashed.train_dataloader()))
 
 
 def test_in_turn_until_the_smallest_ends():

@@ -10,7 +10,15 @@ from lightning_contrast import ContrastiveModule
 from lightning_contrast.cli.evidence.by_search import search
 from lightning_contrast.cli.shipped import Shipped
 from lightning_contrast.cli.text_folder import differences, write_text_folder
-from lightning_contrast.data import TextDataError, TextDataModule, TextTokenizer, WordRepetition, check_batch
+from lightning_contrast.data import (
+    HashedWords,
+    TextDataError,
+    TextDataModule,
+    TextTokenizer,
+    WordRepetition,
+    check_batch,
+)
+from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.functional.pooling import pooled
 from lightning_contrast.objectives import InfoNCE
 from tests.data.packages import sample
@@ -65,6 +73,26 @@ class TestTokenizer:
         tokenizer(["a b c", "a a a"])
         assert not recwarn.list
         assert (tokenizer.cut, tokenizer.texts) == (3, 5)
+
+    def test_prompts_are_read_and_not_pooled(self, encoder):
+        tokenizer = TextTokenizer(vocab_size=200, max_length=7)
+        tokenizer.learn(["query: the cat went far"] * 3)
+        collate = TextCollate(tokenizer, "query: ", include_prompt=False)
+        items = [{"query": "the cat went", "document": "far"}, {"query": "cat", "document": "the far"}]
+        batch = collate(items)
+        words = [tokenizer.fast.convert_ids_to_tokens(ids) for ids in batch["query"]["input_ids"]]
+        assert words[0] == ["[CLS]", "query", "the", "cat", "went", "[SEP]"]
+        assert batch["query"]["pooling_mask"].tolist() == [[0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0]]
+        assert torch.equal(batch["document"]["pooling_mask"], batch["document"]["attention_mask"]), "no prompt"
+        states = encoder.states(batch["query"]["input_ids"], batch["query"]["attention_mask"])
+        torch.testing.assert_close(encoder(batch["query"])[1], states[1, 2:4].mean(0))
+        short = TextTokenizer(vocab_size=200, max_length=3)
+        short.learn(["query: the cat went far"])
+        assert short(["query: cat", "cat"], [7, 0])["pooling_mask"].tolist() == [[1, 1, 1]] * 2, "cut off"
+        views = collate([{"views": ["the cat", "far"]}, {"views": ["cat", "went"]}])["views"]
+        assert [view["pooling_mask"].sum(1).tolist() for view in views] == [[3, 2], [2, 2]]
+        with pytest.raises(ValueError, match="use a TextTokenizer"):
+            TextDataModule(train=PAIRS, tokenizer=HashedWords(), include_prompt=False).collate
 
     def test_no_tokenizer_there(self, tmp_path):
         with pytest.raises(ValueError, match="finds no tokenizer"):
@@ -156,8 +184,8 @@ class TestData:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_trained_and_opened_elsewhere(tmp_path):
-    data = made(query_prompt="query: ", document_prompt="text: ")
     for pooling, normalize in (("cls", True), ("last", False), ("mean", False)):
+        data = made(query_prompt="query: ", document_prompt="text: ", include_prompt=pooling != "last")
         encoder = TextEncoder(config=SMALL, pooling=pooling, normalize=normalize)
         module = ContrastiveModule(encoder, InfoNCE(temperature=0.05))
         if pooling == "mean":
@@ -177,6 +205,7 @@ def test_trained_and_opened_elsewhere(tmp_path):
         again = TextEncoder(str(tmp_path / pooling))
         opened = TextDataModule(train=PAIRS, tokenizer=TextTokenizer(model=str(tmp_path / pooling)), document_prompt="")
         assert (opened.query_prompt, opened.document_prompt) == ("query: ", ""), "what is said here counts"
+        assert opened.include_prompt == (pooling != "last")
         assert (again.pooling, again.normalize) == (pooling, normalize)
     steps = json.loads((tmp_path / "cls" / "modules.json").read_text())
     assert [step["path"] for step in steps] == ["", "1_Pooling", "2_Normalize"]

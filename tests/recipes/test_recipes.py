@@ -123,7 +123,8 @@ def test_head(method):
         assert found, f"no test names {name}"
 
 
-KEPT = ("sampler", "n_views", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer", "mixed")
+KEPT = ("sampler", "n_views", "pairs", "inflation", "task", "view", "both_views", "unpaired", "tokenizer", "mixed",
+        "query_prompt", "include_prompt", "domains")  # fmt: skip
 """Settings of the data without which a recipe is another."""
 
 
