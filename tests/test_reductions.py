@@ -124,6 +124,7 @@ from lightning_contrast.objectives import (
 from lightning_contrast.objectives.inv_p import parts
 from lightning_contrast.regularisers import (
     CARE,
+    FLOPS,
     UCF,
     AttentionInformation,
     Beside,
@@ -999,6 +1000,12 @@ TABLE = [
         "lambda = 0: simcse, batch norm as head",
         lambda z: heard(ReplacedTokens(0.0, TextEncoder(config=NARROW)), in_batch_norm(z[:2])),
         lambda z: nt_xent(in_batch_norm(z[:2])),
+    ),
+    R(
+        "splade",
+        "weights of FLOPS 0",
+        lambda z: Regularised(InfoNCE(TAU, similarity=Dot()), [FLOPS(0.0), FLOPS(0.0, "candidates")])(pairs(z)),
+        lambda z: InfoNCE(TAU, similarity=Dot())(pairs(z)),
     ),
     R("micse", "lambda = 0: simcse", lambda z: heard(AttentionInformation(0.0), z[:2]), nt_xent),
     R(

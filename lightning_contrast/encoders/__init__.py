@@ -18,6 +18,7 @@ from lightning_contrast.encoders.side_by_side import SideBySide
 from lightning_contrast.encoders.small_cnn import SmallCNN
 from lightning_contrast.encoders.small_resnet import SmallResNet
 from lightning_contrast.encoders.snapshot import Snapshot
+from lightning_contrast.encoders.sparse_text import SparseTextEncoder
 from lightning_contrast.encoders.teacher import Teacher
 from lightning_contrast.encoders.text import TextEncoder
 from lightning_contrast.encoders.upscaler import Upscaler
@@ -44,6 +45,7 @@ __all__ = [
     "SmallCNN",
     "SmallResNet",
     "Snapshot",
+    "SparseTextEncoder",
     "Teacher",
     "TextEncoder",
     "Upscaler",

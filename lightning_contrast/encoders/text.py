@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,9 @@ class TextEncoder(Encoder):
         torch.Size([1, 16])
     """
 
+    kind: ClassVar[str] = "AutoModel"
+    """The class of ``transformers`` that opens and makes the transformer."""
+
     def __init__(
         self,
         model: str | None = None,
@@ -72,7 +75,7 @@ class TextEncoder(Encoder):
             raise ValueError(f"model={model!r} has its own settings: leave config out, or model.")
         model = None if model is None else model_place(model)
         told_pooling, told_normalize = said_by_folder(Path(model)) if model is not None else (None, None)
-        self.transformer = _untrained(config or {}) if model is None else _opened(model)
+        self.transformer = _untrained(config or {}, self.kind) if model is None else _opened(model, self.kind)
         self.pooling: Pooling = pooling or told_pooling or "mean"
         self.normalize = bool(told_normalize if normalize is None else normalize)
         self.output_dim = int(self.transformer.config.hidden_size)  # type: ignore[union-attr, arg-type]
@@ -170,27 +173,28 @@ def _pooling_of(told: dict[str, Any], folder: Path) -> Pooling:
     return found
 
 
-def _opened(model: str) -> nn.Module:
+def _opened(model: str, kind: str) -> nn.Module:
     try:
-        from transformers import AutoModel
+        import transformers
     except ImportError as error:
         raise ImportError(EXTRA) from error
     try:
-        made = AutoModel.from_pretrained(model)
+        made = getattr(transformers, kind).from_pretrained(model)
     except (OSError, ValueError) as error:
         raise ValueError(f"model={model!r} cannot be opened by transformers: {str(error).splitlines()[0]}") from error
     return _ready(made)
 
 
-def _untrained(config: dict[str, Any]) -> nn.Module:
+def _untrained(config: dict[str, Any], kind: str) -> nn.Module:
     try:
-        from transformers import AutoConfig, AutoModel
+        import transformers
     except ImportError as error:
         raise ImportError(EXTRA) from error
     other = config.get("model_type", SMALL["model_type"]) != SMALL["model_type"]
     settings = dict(config) if other else {**SMALL, **config}
     try:
-        return _ready(AutoModel.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings)))
+        made = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
+        return _ready(getattr(transformers, kind).from_config(made))
     except (ValueError, KeyError) as error:
         raise ValueError(f"config={config}: transformers cannot make it: {error}") from error
 

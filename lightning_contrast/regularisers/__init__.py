@@ -7,6 +7,7 @@ from lightning_contrast.regularisers.cluster_band import ClusterBand
 from lightning_contrast.regularisers.conr import ConR
 from lightning_contrast.regularisers.cross_entropy import CrossEntropy
 from lightning_contrast.regularisers.dispersive import Dispersive
+from lightning_contrast.regularisers.flops import FLOPS
 from lightning_contrast.regularisers.latent_codes import LatentCodes
 from lightning_contrast.regularisers.listening import ListeningRegulariser
 from lightning_contrast.regularisers.regularised import Regularised
@@ -19,6 +20,7 @@ from lightning_contrast.regularisers.ucf import UCF
 
 __all__ = [
     "CARE",
+    "FLOPS",
     "UCF",
     "AttentionInformation",
     "Beside",

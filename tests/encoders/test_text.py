@@ -74,6 +74,7 @@ class TestTokenizer:
         assert not recwarn.list
         assert (tokenizer.cut, tokenizer.texts) == (3, 5)
 
+    @pytest.mark.filterwarnings("ignore:.*have more than max_length=3")
     def test_prompts_are_read_and_not_pooled(self, encoder):
         tokenizer = TextTokenizer(vocab_size=200, max_length=7)
         tokenizer.learn(["query: the cat went far"] * 3)
