@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
@@ -17,7 +16,7 @@ from lightning_contrast.data.plain_values import is_plain
 from lightning_contrast.data.samplers import BatchSamplerCallable, EpochBatchSampler, ShuffledBatchSampler
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
-from lightning_contrast.data.text_parts import in_parts
+from lightning_contrast.data.text_parts import in_parts, tell_of_leaks
 from lightning_contrast.data.text_rows import TextRows, read_rows, read_texts
 from lightning_contrast.data.text_sets import Documents, Numbers, PlainTexts, TextPairs, ViewedPairs, groups_of
 from lightning_contrast.data.text_views import TextView
@@ -221,13 +220,7 @@ class TextDataModule(LightningDataModule):
         return found
 
     def _told_of_leaks(self, rows: dict[str, TextRows]) -> None:
-        seen = {plain(text) for text in rows["train"].query}
-        for name in ("val", "test"):
-            common = sum(plain(text) in seen for text in rows[name].query) if name in rows else 0
-            if common:
-                rank_zero_warn(
-                    f"{common} of {len(rows[name])} queries of {name} are in train as well: figures will flatter."
-                )
+        tell_of_leaks(rows)
 
     # Loaders ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """Which texts are used, and in which split: by hashes of what keeps them together, whoever else is there."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.text_rows import TextRows
@@ -25,6 +27,17 @@ def in_parts(rows: TextRows, keys: Sequence[str]) -> dict[str, TextRows]:
     kept = [row for row, at in enumerate(part) if at == 0 or plain(rows.query[row]) not in asked]
     taken = {name: [row for row in kept if part[row] == number] for number, name in enumerate(SPLITS)}
     return {name: rows.take(chosen) for name, chosen in taken.items() if chosen}
+
+
+def tell_of_leaks(rows: Mapping[str, TextRows]) -> None:
+    """Warns of queries to be held out that are trained on too."""
+    seen = {plain(text) for text in rows["train"].query}
+    for name in SPLITS[1:]:
+        common = sum(plain(text) in seen for text in rows[name].query) if name in rows else 0
+        if common:
+            rank_zero_warn(
+                f"{common} of {len(rows[name])} queries of {name} are in train as well: figures will flatter."
+            )
 
 
 def first_by_hash(keys: Sequence[str], count: int | None) -> list[int]:

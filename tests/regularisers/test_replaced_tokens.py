@@ -6,11 +6,15 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from lightning_contrast.data import TextDataModule, TextTokenizer
+from lightning_contrast import ContrastiveModule
+from lightning_contrast.data import TextDataModule, TextTokenizer, WordNetDataModule
+from lightning_contrast.data.debian import DataNotFoundError
 from lightning_contrast.encoders import MLPEncoder, TextEncoder
+from lightning_contrast.objectives import InfoNCE
 from lightning_contrast.regularisers import (
     AttentionInformation,
     MaskedLMGenerator,
+    Regularised,
     ReplacedTokens,
     UnigramGenerator,
 )
@@ -191,3 +195,50 @@ def test_misuse():
     data = TextDataModule(TEXTS, batch_size=4, tokenizer=TextTokenizer(vocab_size=100))
     with pytest.raises(ValueError, match="of which chunks keep no graph"):
         pl.Trainer(max_steps=1, logger=False, enable_checkpointing=False, accelerator="cpu").fit(net, data)
+
+
+@pytest.mark.slow
+def test_the_vector_tells_what_was_replaced():
+    """On real glosses, after 300 steps: another text's vector helps less than the text's own, or nothing."""
+    own, others, common = learned()
+    assert own["loss"] < others["loss"] - 0.05
+    assert own["accuracy"] > others["accuracy"] + 0.02
+    assert own["accuracy"] > common + 0.02, "and beats saying that nothing was replaced"
+
+
+def learned():
+    try:
+        data = WordNetDataModule(
+            task="glosses", subset=6000, batch_size=64, tokenizer=TextTokenizer(vocab_size=1000, max_length=16)
+        )
+        data.setup()
+    except DataNotFoundError as error:
+        pytest.skip(str(error))
+    config = {"hidden_size": 64, "intermediate_size": 128, "vocab_size": 1000, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    term = ReplacedTokens(1.0, TextEncoder(config=config, dropout=0.0))
+    encoder = TextEncoder(config={**config, "num_hidden_layers": 1}, dropout=0.1)
+    objective = Regularised(InfoNCE(0.05), [term])
+    net = ContrastiveModule(encoder, objective, optimizer=lambda p: torch.optim.AdamW(p, lr=2e-3))
+    trainer = pl.Trainer(
+        max_steps=300, logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False,
+        enable_model_summary=False, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(net, data)
+    for part in [*encoder.modules(), *term.generator.modules()]:
+        part.training = False  # the term itself listens in training alone
+    sums, count, replaced = torch.zeros(2, 2), 0, 0
+    with torch.no_grad():
+        for given in data.val_dataloader():
+            contrast = contrast_of(net, given)
+            ids, mask = term.kept(contrast)
+            changed, h = term.changed(ids, mask, contrast), contrast.anchors.first
+            asked = (mask != 0) & (torch.arange(ids.shape[1]) > 0)
+            label = (changed != ids)[asked].long()
+            for row, vector in enumerate((h, h.roll(1, 0))):
+                logits = term.logits(changed, mask, vector)[asked]
+                loss = torch.nn.functional.cross_entropy(logits, label, reduction="sum")
+                sums[row] += torch.stack([loss, (logits.argmax(1) == label).sum()])
+            count, replaced = count + len(label), replaced + int(label.sum())
+    figures = [{"loss": float(a), "accuracy": float(b)} for a, b in sums / count]
+    return *figures, 1 - replaced / count
