@@ -42,8 +42,7 @@ class TextDataModule(LightningDataModule):
         documents: texts by ``id``, to which ``document_id`` refers; all of them are searched.
         columns: our names to those of the source, such as ``{query: question}``.
         tokenizer: ``None`` learns 8192 words and pieces from the training texts; `HashedWords` is for `BagOfWords`.
-        query_prompt: put before queries, and before single texts; ``None`` is what the tokenizer's folder says, mostly
-            nothing.
+        query_prompt: put before queries, and before single texts; ``None`` is what the tokenizer's folder says.
         document_prompt: put before documents; ``None`` likewise.
         include_prompt: whether prompts are pooled with their texts; ``None`` is what the folder says, mostly yes.
         view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout. A
@@ -113,8 +112,7 @@ class TextDataModule(LightningDataModule):
         self.document_prompt = (
             told.get("document", told.get("passage", "")) if document_prompt is None else document_prompt
         )
-        own = getattr(self.tokenizer, "include_prompt", True)
-        self.include_prompt = bool(own if include_prompt is None else include_prompt)
+        self.include_prompt = getattr(self.tokenizer, "include_prompt", True) if include_prompt is None else include_prompt
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
         self.group_by_length, self.n_views, self.sampler = group_by_length, n_views, sampler
