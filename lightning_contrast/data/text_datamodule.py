@@ -112,7 +112,7 @@ class TextDataModule(LightningDataModule):
         self.document_prompt = (
             told.get("document", told.get("passage", "")) if document_prompt is None else document_prompt
         )
-        self.include_prompt = getattr(self.tokenizer, "include_prompt", True) if include_prompt is None else include_prompt
+        self.include_prompt = getattr(tokenizer, "include_prompt", True) if include_prompt is None else include_prompt
         self.view, self.both_views, self.unpaired = view, both_views, unpaired
         self.batch_size, self.num_workers, self.drop_last, self.seed = batch_size, num_workers, drop_last, seed
         self.group_by_length, self.n_views, self.sampler = group_by_length, n_views, sampler
