@@ -1,5 +1,7 @@
 """Chunks by tokens: the gradient of the whole batch, whatever the lengths."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from lightning_contrast.encoders import TextEncoder
 from lightning_contrast.modules.chunks import encode_by_tokens
 from lightning_contrast.modules.token_budget import token_chunks
 from lightning_contrast.objectives import InfoNCE
+from tests.ranks import run_ranks
 
 CONFIG = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "vocab_size": 50}
 
@@ -49,6 +52,30 @@ def test_gradient_is_that_of_the_whole_batch(dtype, tolerance, pooling):
         largest = max(float(g.abs().max()) for g in found[0][1:])
         for wanted, other in zip(found[0], others, strict=True):
             assert float((wanted - other).abs().max()) <= tolerance * largest
+
+
+def of_rank(rank, world, dtype, **arguments):
+    """Loss and gradient of this process's share of 9 pairs with two negatives each: 5 and 4 on two."""
+    own = lambda inputs: {name: value[rank::world] for name, value in inputs.items()}  # noqa: E731
+    each = lambda inputs: {k: v.unflatten(0, (9, 2))[rank::world].flatten(0, 1) for k, v in inputs.items()}  # noqa: E731
+    batch = {"query": own(texts(9, 1)), "document": own(texts(9, 2, 20)), "negative": each(texts(18, 3))}
+    torch.manual_seed(0)
+    encoder = TextEncoder(config=CONFIG, dropout=0.0)
+    module = ContrastiveModule(encoder, InfoNCE(0.05, symmetric=True), **arguments).to(dtype)
+    loss = module.training_step({**batch, "index": torch.arange(9)[rank::world]})
+    loss.backward()
+    return [loss.detach(), *(p.grad for p in module.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-4)])
+def test_on_two_processes_with_uneven_shares(dtype, tolerance):
+    """Plain on one, plain on two and by tokens on two: the mean over processes is the gradient of the whole batch."""
+    whole = of_rank(0, 1, dtype)
+    largest = max(float(g.abs().max()) for g in whole[1:])
+    for arguments in ({}, {"chunk_tokens": 24}, {"chunk_tokens": 40, "keep_chunks": 1}, {"chunk_size": 2}):
+        shares = run_ranks(2, partial(of_rank, **arguments), dtype)
+        for wanted, *parts in zip(whole, *shares, strict=True):
+            assert float((wanted - sum(parts) / 2).abs().max()) <= tolerance * largest, arguments
 
 
 def test_misuse():
