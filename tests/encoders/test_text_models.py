@@ -1,11 +1,15 @@
 """Encoders around a transformer: nv-embed, promcse, moe-embed, and subsentence's masks."""
 
+import lightning.pytorch as pl
 import pytest
 import torch
 
-from lightning_contrast.contrast import Contrast, Dot
+from lightning_contrast import ContrastiveModule
+from lightning_contrast.contrast import Candidates, Contrast, Cosine, Dot
+from lightning_contrast.data import TextDataModule, TextTokenizer
 from lightning_contrast.encoders import DomainExperts, LatentAttention, Prompted, TextEncoder
-from lightning_contrast.objectives import Triplet
+from lightning_contrast.objectives import InfoNCE, Triplet
+from lightning_contrast.regularisers import Beside, Regularised
 
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "vocab_size": 60}
 GPT = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 60, "n_positions": 32}
@@ -55,6 +59,13 @@ class TestLatentAttention:
             out = encoder.attended(encoder.states(IDS, MASK)).flatten(0, 1)
         torch.testing.assert_close(out, out[:1].expand_as(out))
 
+    def test_weights_over_latents_sum_to_1(self):
+        encoder = made(LatentAttention, latents=5)
+        latents = encoder.latents.expand(2, -1, -1)
+        _, weights = encoder.attention(encoder.states(IDS, MASK), latents, latents)
+        assert weights.shape == (2, 5, 5)
+        torch.testing.assert_close(weights.sum(2), torch.ones(2, 5))
+
     @pytest.mark.parametrize("both_ways", [True, False])
     def test_a_decoder_looks_both_ways(self, both_ways):
         encoder = made(LatentAttention, config=GPT, bidirectional=both_ways)
@@ -86,6 +97,38 @@ class TestPrompted:
         hinge = Triplet(0.2, "batch-hard", similarity=Dot(), positives="pair")
         found = hinge(Contrast.from_pairs(row, torch.eye(3).double()))
         assert found.item() == pytest.approx(0.1 / 3)
+
+    def test_the_hinge_moves_one_negative_an_anchor(self):
+        """Of the batch's and the written ones, where all are near."""
+        drawn = torch.Generator().manual_seed(0)
+        z = torch.nn.functional.normalize(torch.randn(3, 4, 6, generator=drawn) * 0.1 + 1, dim=-1).requires_grad_()
+        keys = torch.nn.functional.normalize(torch.randn(8, 6, generator=drawn) * 0.1 + 1, dim=-1).requires_grad_()
+        hinge = Triplet(0.2, "batch-hard", similarity=Dot(), positives="pair")
+        for row in range(4):
+            anchor = Contrast.from_pairs(z[0, row : row + 1], keys[:1]).append(Candidates(keys[1:], name="negative"))
+            (grad,) = torch.autograd.grad(hinge(anchor), keys)
+            assert grad[0].any(), "the positive"
+            assert grad[1:].any(1).sum() == 1
+
+    def test_training_leaves_the_transformer_bit_by_bit(self):
+        torch.manual_seed(0)
+        encoder = Prompted(config={**SMALL, "vocab_size": 100}, prompts=3)
+        objective = Regularised(
+            InfoNCE(0.05), [Beside(Triplet(0.2, "batch-hard", similarity=Cosine(), positives="pair"), 10.0)]
+        )
+        module = ContrastiveModule(encoder, objective, optimizer=lambda p: torch.optim.AdamW(p, lr=0.01))
+        texts = [
+            (f"the {a} {b}", f"{b} of a {a}", f"no {a}") for a in ("cat", "dog", "owl") for b in ("sat", "ran", "ate")
+        ]
+        data = TextDataModule(texts, tokenizer=TextTokenizer(vocab_size=100), batch_size=4)
+        trainer = pl.Trainer(
+            max_steps=2, logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False,
+            enable_model_summary=False, limit_val_batches=0,
+        )  # fmt: skip
+        before = {name: value.clone() for name, value in encoder.state_dict().items()}
+        trainer.fit(module, data)
+        changed = [name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])]
+        assert changed == ["prompts"]
 
 
 class TestDomainExperts:
