@@ -78,7 +78,8 @@ class SearchEvaluation(BesideUntrained):
         """In a quick run as many batches a process as it trains on, else the loader as it is."""
         if not trainer.fast_dev_run:
             return loader
-        rows = int(trainer.fast_dev_run) * (loader.batch_size or 1) * trainer.world_size
+        size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1)
+        rows = int(trainer.fast_dev_run) * size * trainer.world_size
         dataset: Any = loader.dataset
         return loader_over(loader, list(range(min(rows, len(dataset)))))
 

@@ -13,7 +13,12 @@ from lightning_contrast.data.length_batches import LengthBatchSampler
 from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.plain_values import is_plain
-from lightning_contrast.data.samplers import BatchSamplerCallable, EpochBatchSampler, ShuffledBatchSampler
+from lightning_contrast.data.samplers import (
+    BatchSamplerCallable,
+    EpochBatchSampler,
+    ShuffledBatchSampler,
+    rank_and_world,
+)
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_parts import in_parts, tell_of_leaks
@@ -247,12 +252,12 @@ class TextDataModule(LightningDataModule):
         return ShuffledBatchSampler(size, self.batch_size, **options)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """The validation split, in order."""
-        return self._loader(self._held("val", views=True))
+        """The validation split, in order; shared by processes as one batch of all is, no row twice."""
+        return self._shared(self._held("val", views=True))
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """The test split, in order."""
-        return self._loader(self._held("test", views=True))
+        """The test split, as the validation split."""
+        return self._shared(self._held("test", views=True))
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """The test split, as it is."""
@@ -291,6 +296,13 @@ class TextDataModule(LightningDataModule):
         if not self._single:
             return self._with_views(name, fixed=True)
         return ContrastiveDataset(found, views=None, n_views=min(self.n_views, 2), seed=self.seed)
+
+    def _shared(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        if rank_and_world()[1] == 1:
+            return self._loader(dataset)
+        # Lightning's own sharing repeats rows to fill up, which would be negatives of themselves
+        batches = ShuffledBatchSampler(len(dataset), self.batch_size, shuffle=False)  # type: ignore[arg-type]
+        return ResumableLoader(dataset, batches, num_workers=self.num_workers, collate_fn=self.collate)
 
     def _loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
         # a generator of its own: validation must not move the training's random numbers

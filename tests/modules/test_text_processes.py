@@ -57,6 +57,21 @@ def test_two_processes_train_as_one(mixture, chunks):
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-5)
 
 
+def test_two_processes_validate_and_test_as_one():
+    """The last batch has 7 rows, 4 and 3: no row is asked twice, as it would be to fill up."""
+    found = []
+    for settings, size in (({}, 12), ({"strategy": "ddp_fork", "devices": 2}, 6)):
+        held = {"val": PAIRS[:31], "test": PAIRS[32:63]}
+        tokenizer = TextTokenizer(vocab_size=600, max_length=24)
+        data = TextDataModule(train=PAIRS, **held, tokenizer=tokenizer, batch_size=size)
+        t = trainer(callbacks=[masks()], **settings)
+        validated = t.validate(module_of(), data, verbose=False)
+        tested = t.test(module_of(), data, verbose=False)
+        found.append({**validated[0], **tested[0]})
+    assert set(found[0]) == {"val/loss", "test/loss"}
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
+
+
 def test_resumed_run_is_the_uninterrupted_one(tmp_path):
     def run(steps, ckpt=None):
         module = module_of(dropout=0.1)
