@@ -78,7 +78,7 @@ class SearchEvaluation(BesideUntrained):
         """In a quick run as many batches a process as it trains on, else the loader as it is."""
         if not trainer.fast_dev_run:
             return loader
-        size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1)
+        size: Any = loader.batch_size or getattr(loader.batch_sampler, "batch_size", 1)
         rows = int(trainer.fast_dev_run) * size * trainer.world_size
         dataset: Any = loader.dataset
         return loader_over(loader, list(range(min(rows, len(dataset)))))

@@ -124,6 +124,8 @@ class Index:
 
     def read_text(self, query: str) -> Tensor:
         """``[1, D]`` of unit norm."""
+        if not query.strip():
+            raise UserError(f"the query {query!r} is empty: type what you look for.")
         z = self.encode(self.cli.datamodule.query_inputs([query])).float()
         if z.shape[1] != self.rows.shape[1]:
             raise UserError(
