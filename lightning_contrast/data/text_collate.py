@@ -110,7 +110,9 @@ def word_rows(loader: DataLoader[Any], name: str) -> tuple[Tensor, Tensor]:
     """What BM25 reads of a loader's texts: word numbers ``[N, L]``, filled up with 0, and ``document_id`` ``[N]``."""
     collate: Any = loader.collate_fn
     if hasattr(collate, "for_words"):  # an encoder's pieces of words would do BM25 wrong
-        loader = DataLoader(loader.dataset, loader.batch_size, collate_fn=collate.for_words())
+        loader = DataLoader(
+            loader.dataset, loader.batch_size or 256, collate_fn=collate.for_words()
+        )  # whole, even if shared
     rows, ids = zip(*((batch[name], batch["document_id"]) for batch in loader), strict=True)
     width = max(part.shape[1] for part in rows)
     return torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in rows]), torch.cat(ids)
