@@ -78,7 +78,7 @@ class ViewedPairs(ContrastiveDataset):
 
     def __init__(self, pairs: TextPairs, views: Sequence[Any], seed: int = 0, fixed: bool = False) -> None:
         super().__init__(pairs, views, seed=seed)
-        self.rows, self.fixed = pairs.rows, fixed
+        self.rows, self.fixed, self.judged = pairs.rows, fixed, pairs.judged
 
     def _item(self, index: int, epoch: int | None) -> dict[str, Any]:
         item, at = self.dataset[index], 0 if self.fixed else epoch
