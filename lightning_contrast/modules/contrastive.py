@@ -119,10 +119,11 @@ class ContrastiveModule(WithSteps):
         return z if self.predictor is None else applied("predictor", self.predictor, z)
 
     def _key_path(self, x: Any) -> Tensor:
-        shared = self.key_encoder is None
-        z = applied("encoder", self.embed, x) if shared else applied("key encoder", self.key_encoder, x)
-        head = self.head if shared else self.key_head
-        return z if head is None else applied("head" if shared else "key head", head, z)
+        if self.key_encoder is None:
+            z, name, head = applied("encoder", self.embed, x), "head", self.head
+        else:
+            z, name, head = applied("key encoder", self.key_encoder, x), "key head", self.key_head
+        return z if head is None else applied(name, head, z)
 
     def _chunked(self, path: Any, *sides: Any) -> list[Tensor]:
         if self.chunk_tokens is None and (self.chunk_size is None or max(map(rows_of, sides)) <= self.chunk_size):
