@@ -27,6 +27,7 @@ from lightning_contrast.cli.progress import progress_bar
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.record import RunRecord
 from lightning_contrast.cli.runs import checkpoint_at, new_run, newest_checkpoint, run_of
+from lightning_contrast.cli.settings import Settings
 from lightning_contrast.modules import ContrastiveModule
 
 RECORDING = (ScoreHistograms, EmbeddingSnapshots)
@@ -283,16 +284,6 @@ class ContrastiveCLI(LightningCLI):
         """Where everything is, and what to do next."""
         if self.trainer.is_global_zero and self.run_dir is not None:
             summary.after_fit(self.trainer, self.run_dir, self.tell_next)
-
-
-class Settings:
-    """What Lightning's instantiators ask a command line for: the configuration as plain values."""
-
-    def __init__(self, config_dump: dict[str, Any]) -> None:
-        self.config_dump = config_dump
-
-    def _dump_config(self) -> None:
-        pass
 
 
 def _help(command: str) -> dict[str, str]:

@@ -3,32 +3,26 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import torch
-from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.hashed_words import HashedWords
-from lightning_contrast.data.length_batches import LengthBatchSampler
-from lightning_contrast.data.loader import ResumableLoader
 from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.plain_values import is_plain
 from lightning_contrast.data.samplers import (
     BatchSamplerCallable,
-    EpochBatchSampler,
-    ShuffledBatchSampler,
-    rank_and_world,
 )
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
+from lightning_contrast.data.text_loaders import TextLoaders
 from lightning_contrast.data.text_parts import in_parts, tell_of_leaks
 from lightning_contrast.data.text_rows import TextRows, read_rows, read_texts
-from lightning_contrast.data.text_sets import Documents, Numbers, PlainTexts, TextPairs, ViewedPairs, groups_of
+from lightning_contrast.data.text_sets import Documents, Numbers, PlainTexts, TextPairs, groups_of
 from lightning_contrast.data.text_views import TextView
 from lightning_contrast.data.tokenizer import TextTokenizer
 
 
-class TextDataModule(LightningDataModule):
+class TextDataModule(TextLoaders):
     """Batches of token numbers from JSONL, CSV, TSV, Parquet, Hugging Face's ``datasets`` or any data set of texts.
 
     Pairs give ``query``, ``document``, perhaps ``negative``, ``index``, and ``query_id`` and ``document_id``: numbers that are
@@ -71,8 +65,6 @@ class TextDataModule(LightningDataModule):
         TextDataError: for whatever is wrong with the texts, with file and line.
         ValueError: if a number is out of range.
     """
-
-    train_set: Dataset[Any]
 
     def __init__(
         self,
@@ -207,10 +199,6 @@ class TextDataModule(LightningDataModule):
     def _pairs(self, rows: TextRows) -> TextPairs:
         return TextPairs(rows, self._asked.of(rows.query), self._numbers.of(rows.document))
 
-    def _with_views(self, name: str, fixed: bool = False) -> Dataset[Any]:
-        pairs: Any = self._sets[name]
-        return pairs if self._pair_views is None else ViewedPairs(pairs, self._pair_views, self.seed, fixed)
-
     def _split(self, rows: TextRows) -> dict[str, TextRows]:
         asked = Numbers()
         first = asked.of(rows.query)
@@ -225,47 +213,12 @@ class TextDataModule(LightningDataModule):
     def _told_of_leaks(self, rows: dict[str, TextRows]) -> None:
         tell_of_leaks(rows)
 
-    # Loaders ------------------------------------------------------------------------------------------------------
+    # What is searched -------------------------------------------------------------------------------------------
 
     @property
     def collate(self) -> TextCollate:
         """Texts to token numbers."""
         return TextCollate(self.tokenizer, self.query_prompt, self.document_prompt, include_prompt=self.include_prompt)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled, resumable, sharded by rank."""
-        if self.trainer is not None and getattr(self.trainer, "overfit_batches", False):
-            return self._loader(self.train_set)  # the same batches every epoch
-        batches = self.train_batches()
-        return ResumableLoader(self.train_set, batches, num_workers=self.num_workers, collate_fn=self.collate)
-
-    def train_batches(self) -> EpochBatchSampler:
-        """Which rows make a batch of the training."""
-        size = len(self.train_set)  # type: ignore[arg-type]
-        if self.sampler is not None:
-            batches = self.sampler(self.train_set, self.batch_size)
-            batches.seed += self.seed
-            return batches
-        options: dict[str, Any] = {"drop_last": self.drop_last and size >= self.batch_size, "seed": self.seed}
-        if self.group_by_length:
-            return LengthBatchSampler(self._lengths, self.batch_size, **options)
-        return ShuffledBatchSampler(size, self.batch_size, **options)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """The validation split, in order; shared by processes as one batch of all is, no row twice."""
-        return self._shared(self._held("val", views=True))
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The test split, as the validation split."""
-        return self._shared(self._held("test", views=True))
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """The test split, as it is."""
-        return self._loader(self._held("test"))
-
-    def bank_dataloader(self) -> DataLoader[Any]:
-        """The training split as it is, in order: what negatives are mined from."""
-        return self._loader(self._bank)
 
     @property
     def corpus_dataloader(self) -> Callable[[], DataLoader[Any]]:
@@ -286,27 +239,3 @@ class TextDataModule(LightningDataModule):
             return [self._numbers.texts[number] for number in index]
         rows: TextRows = self._sets[split].rows  # type: ignore[attr-defined]
         return [rows.query[number] for number in index]
-
-    def _held(self, name: str, views: bool = False) -> Dataset[Any]:
-        if name not in self._sets:
-            raise ValueError(f"{name}=None: there is no {name} split; give {name}=..., or neither val nor test.")
-        found = self._sets[name]
-        if not views:
-            return found
-        if not self._single:
-            return self._with_views(name, fixed=True)
-        return ContrastiveDataset(found, views=None, n_views=min(self.n_views, 2), seed=self.seed)
-
-    def _shared(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        if rank_and_world()[1] == 1:
-            return self._loader(dataset)
-        # Lightning's own sharing repeats rows to fill up, which would be negatives of themselves
-        batches = ShuffledBatchSampler(len(dataset), self.batch_size, shuffle=False)  # type: ignore[arg-type]
-        return ResumableLoader(dataset, batches, num_workers=self.num_workers, collate_fn=self.collate)
-
-    def _loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        # a generator of its own: validation must not move the training's random numbers
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(
-            dataset, self.batch_size, num_workers=self.num_workers, collate_fn=self.collate, generator=generator
-        )
