@@ -35,6 +35,8 @@ class LiveFigures(ProgressBar):
         self.steps, self.samples, self.seconds = 0, 0, 0.0
         """Of all epochs: what was trained, and how long that took."""
         self.unit = "samples"
+        self.chance: float | None = None
+        """Level of the loss at which nothing has been learned, as seen last."""
         self._monitor = GeometryMonitor(sample=SAMPLE)
         self._looked = 0.0
         self._began = 0.0
@@ -71,6 +73,7 @@ class LiveFigures(ProgressBar):
         self.shown = self._told({**found, "loss": float(loss), "temperature": float(temperature_of(contrast))}, now)
 
     def _told(self, found: dict[str, float], now: float) -> dict[str, str]:
+        self.chance = found.get("chance")
         chance = f" (chance {found['chance']:.3g})" if "chance" in found else ""
         out = {"loss": f"{found['loss']:.3g}{chance}"}
         for key, name in (("positive", "positive"), ("hardest_negative", "hardest negative")):

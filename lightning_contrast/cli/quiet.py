@@ -4,7 +4,15 @@ import logging
 import os
 import warnings
 
-_WORDS = ("litlogger", "litmodels", "LitLogger", "TPU available", "GPU available", "`weights_only` was not set")
+_WORDS = (
+    "litlogger",
+    "litmodels",
+    "LitLogger",
+    "TPU available",
+    "GPU available",
+    "`weights_only` was not set",
+    "to estimate number of stepping batches",
+)
 _WARNINGS = (
     ".*does not have many workers.*",
     ".*smaller than the logging interval.*",

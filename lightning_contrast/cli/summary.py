@@ -14,12 +14,13 @@ def after_fit(trainer: pl.Trainer, run: Path, next_steps: bool = True) -> None:
     """The last figures, where they lie, and what to do next."""
     console = Console()
     figures = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.endswith(("_step", "_epoch"))}
-    table = Table(
-        title=f"Step {trainer.global_step}{_pace(trainer)}", title_justify="left", show_header=False, box=None
-    )
+    table = Table(show_header=False, box=None)
+    chance = getattr(trainer.progress_bar_callback, "chance", None)
     for name, value in sorted(figures.items()):
-        table.add_row(name, f"{value:.4g}")
+        beside = f"(chance {chance:.4g})" if name == "train/loss" and chance is not None else ""
+        table.add_row(name, f"{value:.4g}", beside)
     if figures:
+        console.print(f"Step {trainer.global_step}{_pace(trainer)}", highlight=False)
         console.print(table)
         _leave_figures(trainer, run, figures)
     if next_steps:
@@ -33,7 +34,7 @@ def tell_next(console: Console, run: Path) -> None:
         lines += [
             "Next:",
             f"  lightning-contrast evaluate --ckpt_path {run / LAST}",
-            f"  lightning-contrast predict --config {run / 'config.yaml'} --ckpt_path {run / LAST}",
+            f"  lightning-contrast report {run}",
         ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 

@@ -12,13 +12,16 @@ import torch
 
 from lightning_contrast.cli.main import main
 from lightning_contrast.cli.report import command
+from lightning_contrast.cli.report.charts import panels_of
+from lightning_contrast.cli.report.findings import findings
 from lightning_contrast.cli.report.items import Items, by_file, items_of
 from lightning_contrast.cli.report.look import interval, looked, wilson
 from lightning_contrast.cli.report.map_data import aligned
 from lightning_contrast.cli.report.page import json_in_html, page_of
 from lightning_contrast.cli.report.pictures import sheet
-from lightning_contrast.cli.report.run_folder import RunFolder, read_run
+from lightning_contrast.cli.report.run_folder import RunFolder, named, read_run
 from lightning_contrast.cli.report.settings import differing, flattened
+from lightning_contrast.cli.report.words import words_of
 
 EVIL = '<script>alert(1)</script><img src="http://evil.example/x.png">'
 METRICS = "epoch,step,train/loss,geometry/chance,queue/fill,mining/chance,mine\n" + "".join(
@@ -241,6 +244,11 @@ def test_wrong_words_are_told(bare, capsys):
     assert main(["report", str(bare), str(bare)]) == 2
     assert main(["report", str(bare), "--out", str(bare)]) == 2
     assert main(["report", str(bare), "--colour", "red"]) == 2
+    assert main(["report"]) == 2
+    assert "RUN_DIR" in capsys.readouterr().err
+    assert main(["report", str(bare / "metrics.csv")]) == 2
+    assert "metrics.csv: is a file; give the run folder it lies in" in capsys.readouterr().err
+    assert main(["report", "--no_embed"]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -336,6 +344,66 @@ def test_pairs_look_for_their_partners():
     assert found.row[:, 0].tolist() == [1, 0, 2, 3]
     assert found.right.tolist() == [False, False, True, True]
     assert found.figures["recall@1"].value == 0.5
+
+
+TEXTS = [{"query": f"question {i}", "document": f"{EVIL} answer {i} " + "x" * 400, "index": i} for i in range(4)]
+
+
+def pairs_of_texts():
+    z = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 0.0]])
+    texts, partners = words_of(TEXTS, range(4))
+    found = Items(
+        z, 4, "texts", torch.arange(4), torch.tensor([7, 7, 8, 9]), (torch.eye(4), torch.eye(4)[[1, 2, 0, 3]])
+    )
+    found.texts, found.partners = texts, partners
+    return found
+
+
+def test_texts_of_the_data_set_beside_what_they_found(tmp_path):
+    """Tokens say nothing to a person: a query is shown in words, and so is the document that it found."""
+    found = Page(page_of([RunFolder(tmp_path, "texts")], [looked(pairs_of_texts())]))
+    (drawn,) = found.data["maps"]
+    assert drawn["texts"] == [f"question {i}" for i in range(4)]
+    assert drawn["partners"][0].startswith(f"{EVIL} answer 0 xx")
+    assert len(drawn["partners"][0]) == 300
+    assert drawn["partners"][0].endswith("…")
+    assert drawn["group"] == [7, 7, 8, 9]
+    assert "✓ belongs to it" in found.words
+    wrong = found.words[found.words.index("first neighbours are wrong") :]
+    assert "question 0" in wrong[: wrong.index("answer 2")], "query 0 found the document of item 2"
+    assert found.tags.count("script") == 3
+    assert "img" not in found.tags
+    assert "MRR@10 is" in found.words
+
+
+def test_words_of_other_data():
+    assert words_of([{"views": ["a text", "c"]}], [0]) == (["a text"], None)
+    assert words_of([{"input": torch.zeros(3)}], [0]) == (None, None)
+    assert words_of(None, [0]) == words_of([], []) == (None, None)
+
+
+def test_search_beside_words_and_beside_nothing(tmp_path):
+    run = RunFolder(tmp_path, "search", curves={"val/ndcg@10": [(1.0, 0.4)], "val/ndcg@10_untrained": [(1.0, 0.3)]})
+    assert [f.mood for f in findings(run, None)] == ["good"]
+    run.curves["val/ndcg@10_bm25"] = [(1.0, 0.5)]
+    (told,) = findings(run, None)
+    assert told.mood == "warn"
+    assert "0.40 on validation queries, where it was 0.30 before training, and 0.50 by words" in told.text
+    assert [p["title"] for p in panels_of([run])] == ["Search"]
+
+
+def test_a_text_run_beside_an_image_run(tmp_path):
+    """Each keeps what it has: pictures and classes here, texts and partners there."""
+    shown = items(label=torch.tensor([0, 0, 1, 1, 1]), pictures=torch.rand(5, 1, 4, 4))
+    runs = named([RunFolder(tmp_path / "a", "one"), RunFolder(tmp_path / "b", "one")])
+    found = Page(page_of(runs, [looked(shown), looked(pairs_of_texts())]))
+    assert found.data["runs"] == ["one a", "one b"], "two runs of one name are told apart"
+    image, text = found.data["maps"]
+    assert image["label"]
+    assert not image["texts"]
+    assert text["texts"]
+    assert not text["label"]
+    assert "✓ belongs to it, ✗ does not or ✓ same class, ✗ another" in found.words
 
 
 def test_intervals():

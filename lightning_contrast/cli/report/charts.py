@@ -23,6 +23,8 @@ PANELS = (
           "Chance, dashed, is the loss if all candidates were equally similar. A loss near it has learned nothing."),
     Panel("Held-out accuracy", ("val/knn", "val/linear", "val/acc", "val/accuracy"), "share right",
           "On validation data, with the weights of then: nearest neighbours and a linear probe on frozen features."),
+    Panel("Search", ("val/ndcg@10", "val/ndcg@10_untrained", "val/ndcg@10_bm25"), "nDCG@10",
+          "Validation queries over all documents, beside the encoder before training and a search by words (BM25)."),
     Panel("Similarity of pairs", ("geometry/positive", "geometry/hardest_negative"), "similarity",
           "Positives should rise above each anchor's most similar negative."),
     Panel("Alignment and uniformity", ("geometry/alignment", "geometry/uniformity"), "lower is better",

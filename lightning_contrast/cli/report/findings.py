@@ -17,7 +17,7 @@ class Finding(NamedTuple):
 
 def findings(run: RunFolder, look: Look | None) -> list[Finding]:
     """The worst first."""
-    found = [*_loss(run), *_rank(run), *_similarity(run), *_accuracy(run, look), *_state(run)]
+    found = [*_loss(run), *_rank(run), *_similarity(run), *_accuracy(run, look), *_search(run, look), *_state(run)]
     order = ("bad", "warn", "good", "info")
     return sorted(found, key=lambda one: order.index(one.mood))
 
@@ -80,6 +80,28 @@ def _accuracy(run: RunFolder, look: Look | None) -> list[Finding]:
     if knn is not None and not out:
         out.append(Finding("info", f"Nearest neighbours name {knn:.0%} of the validation data rightly."))
     return out
+
+
+def _search(run: RunFolder, look: Look | None) -> list[Finding]:
+    """Queries and documents: beside what the encoder found untrained, and what the words alone find."""
+    figure = "val/ndcg@10"
+    found, untrained, words = (last(run, name) for name in (figure, f"{figure}_untrained", f"{figure}_bm25"))
+    if found is not None and untrained is not None:
+        beside = "" if words is None else f", and {words:.2f} by words alone (BM25)"
+        text = f"Search reaches nDCG@10 {found:.2f} on validation queries, where it was {untrained:.2f} before training{beside}."
+        mood: Mood = "warn" if found <= untrained or (words is not None and found < words) else "good"
+        return [Finding(mood, text)]
+    mrr = None if look is None else look.figures.get("mrr@10")
+    if look is None or mrr is None:
+        return []
+    n = len(look.items.z)
+    chance = sum(1 / k for k in range(1, min(10, n) + 1)) / n
+    mood = "good" if (mrr.low or 0) > 2 * chance else "warn"
+    return [
+        Finding(
+            mood, f"MRR@10 is {mrr.value:.2f} among the partners of {n:,} items; in random order about {chance:.3f}."
+        )
+    ]
 
 
 def _state(run: RunFolder) -> list[Finding]:

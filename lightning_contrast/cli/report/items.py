@@ -12,11 +12,10 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from lightning_contrast.callbacks.embedding import as_mapping, first_input, key_input
 from lightning_contrast.cli.report.run_folder import RunFolder
+from lightning_contrast.cli.report.words import ITEM, shortened, words_of
 from lightning_contrast.cli.runs import LAST
 from lightning_contrast.data.batch import batch_inputs
 
-TEXT = ("text", "caption", "query", "sentence", "anchor", "title")
-LETTERS = 300  # of a text that are shown
 ONE_PROCESS = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto", "--trainer.accelerator=auto"]
 
 
@@ -32,6 +31,7 @@ class Items:
     pairs: tuple[Tensor, Tensor] | None = None  # embeddings [S, D] of queries and of their partners
     pictures: Tensor | None = None  # in [0, 1], [S, C, H, W]
     texts: list[str] | None = None
+    partners: list[str] | None = None  # texts of the partners
     names: list[str] | None = None  # of the classes
     notes: list[str] = field(default_factory=list)
 
@@ -46,6 +46,7 @@ class Items:
             None if self.pairs is None else (self.pairs[0][rows], self.pairs[1][rows]),
             None if self.pictures is None else self.pictures[rows],
             None if self.texts is None else [self.texts[row] for row in rows.tolist()],
+            None if self.partners is None else [self.partners[row] for row in rows.tolist()],
             self.names,
             self.notes,
         )
@@ -101,9 +102,11 @@ def by_checkpoint(checkpoint: Path, sample: int, seed: int, others: list[str]) -
     joined = {key: _joined([part[key] for part in parts]) for key in parts[0]}
     index = joined.get("index", rows)
     names = getattr(data, "class_names", None)
-    texts = joined.get("text")
+    texts, partners = joined.get("text"), None
     if texts is None and hasattr(data, "texts"):
-        texts = [str(text)[:LETTERS] for text in data.texts(index)]
+        texts = [shortened(str(text)) for text in data.texts(index)]
+    if texts is None:
+        texts, partners = words_of(dataset, rows.tolist())
     return Items(
         joined["z"],
         len(dataset),
@@ -113,6 +116,7 @@ def by_checkpoint(checkpoint: Path, sample: int, seed: int, others: list[str]) -
         (joined["query"], joined["key"]) if "key" in joined else None,
         joined.get("picture"),
         texts,
+        partners,
         None if names is None else [str(name) for name in names],
     )
 
@@ -145,10 +149,10 @@ def read_batch(module: Any, data: Any, batch: Any, raw: Any) -> dict[str, Any]:
     if isinstance(inputs, Tensor) and inputs.dim() == 4 and inputs.shape[1] in (1, 3):
         undo = getattr(getattr(data, "normalize", None), "undo", stretched)
         out["picture"] = undo(inputs).clamp(0, 1).cpu()
-    for key in TEXT:
+    for key in ITEM:
         texts = raw.get(key)
         if isinstance(texts, (list, tuple)) and texts and all(isinstance(text, str) for text in texts):
-            out["text"] = [text[:LETTERS] for text in texts]
+            out["text"] = [shortened(text) for text in texts]
             break
     return out
 

@@ -44,9 +44,11 @@ def _map(run: int, look: Look, sheet: int, shelf: Shelf) -> dict[str, Any]:
         "neighbours": look.row.tolist(),
         "scores": [rounded(line) for line in look.score],
         "texts": [] if sheet >= 0 or items.texts is None else items.texts,
+        "partners": items.partners or [],
         "sheet": sheet,
         "columns": shelf.sheets[sheet].columns if sheet >= 0 else 0,
         "pairs": items.pairs is not None,
+        "group": [] if items.pairs is None or items.label is None else items.label.tolist(),
     }
 
 
@@ -83,6 +85,8 @@ def snapshots_of(runs: list[RunFolder], looks: list[Look | None]) -> list[dict[s
         label = torch.from_numpy(held["label"]) if held.get("label", np.zeros(0)).shape == (z.shape[1],) else None
         look = looks[number]
         names = None if look is None else look.items.names
+        if look is not None and look.items.pairs is not None:  # labels of pairs say who belongs together
+            label = None
         group, told = groups(label, names)
         places = aligned(z)
         out.append(

@@ -146,28 +146,29 @@ function drawMap(place) {
   }
 }
 function element(tag, name, text) { const e = document.createElement(tag); if (name) e.className = name; if (text !== undefined) e.textContent = text; return e; }
-function item(map, row, note, mark) {
+function item(map, row, note, mark, partner) {
   const card = element("div", `card ${mark || ""}`);
   if (map.sheet >= 0) {
     const thumb = element("span", `thumb sheet${map.sheet}`);
     thumb.style.setProperty("--c", row % map.columns); thumb.style.setProperty("--r", Math.floor(row / map.columns));
     thumb.setAttribute("role", "img"); thumb.setAttribute("aria-label", map.titles[row]);
     card.append(thumb);
-  } else if (map.texts.length) card.append(element("span", "words", map.texts[row]));
+  } else if (map.texts.length) card.append(element("span", "words", (partner && map.partners.length ? map.partners : map.texts)[row]));
   const told = element("div", "told"), sign = { right: "✓ ", wrong: "✗ " }[mark] || "";
   told.append(element("span", "", sign + map.titles[row]));
   if (note) told.append(element("span", "", note));
   card.append(told);
   return card;
 }
+const belong = (map, row, other) => other === row || (map.group.length > 0 && map.group[row] >= 0 && map.group[other] === map.group[row]);
 function choose(number, row) {
   const map = DATA.maps[number], place = document.querySelector(`[data-chosen="${number}"]`);
   chosen[number] = row;
   const line = element("div", "line"), near = element("div", "near");
   map.neighbours[row].forEach((other, i) => {
     if (other < 0) return;
-    const mark = map.label.length ? (map.label[other] === map.label[row] ? "right" : "wrong") : map.pairs ? (other === row ? "right" : "") : "";
-    near.append(item(map, other, map.scores[row][i].toFixed(2), mark));
+    const mark = map.label.length ? (map.label[other] === map.label[row] ? "right" : "wrong") : map.pairs ? (belong(map, row, other) ? "right" : "wrong") : "";
+    near.append(item(map, other, map.scores[row][i].toFixed(2), mark, map.pairs));
   });
   line.append(item(map, row), near);
   place.replaceChildren(line);

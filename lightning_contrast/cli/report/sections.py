@@ -80,7 +80,7 @@ def curves(panels: list[dict[str, Any]]) -> str:
     more = [figure(number, panel) for number, panel in enumerate(panels) if panel["more"]]
     out = f'<div class="grid">{"".join(main)}</div>'
     if more:
-        out += f'<details><summary>{len(more)} more logged figures</summary><div class="grid">{"".join(more)}</div></details>'
+        out += f'<details><summary>{len(more)} more logged figure{"" if len(more) == 1 else "s"}</summary><div class="grid">{"".join(more)}</div></details>'
     return out
 
 
@@ -199,9 +199,12 @@ def neighbours(runs: list[RunFolder], looks: list[Look | None], sheets: list[int
         parts.append(f'<div class="lines">{run_name(run, number)}<div class="rows">{"".join(rows)}</div></div>')
     if not parts:
         return ""
-    what = "✓ same class, ✗ another" if any(look is not None and look.right is not None for look in looks) else ""
+    judged = [look for look in looks if look is not None and look.right is not None]
+    told = {
+        "✓ belongs to it, ✗ does not" if look.items.pairs is not None else "✓ same class, ✗ another" for look in judged
+    }
     return (
-        f"<p>An item (left) and its nearest others by cosine; {what or 'the number is the cosine'}.</p>"
+        f"<p>An item (left) and what is nearest to it by cosine, the number; {' or '.join(sorted(told)) or 'nothing says what is right'}.</p>"
         f'<div class="runs">{"".join(parts)}</div>'
     )
 
@@ -221,7 +224,8 @@ def line(look: Look, row: int, sheet: int, shelf: Shelf) -> str:
     near = []
     for other, score in zip(look.row[row].tolist(), look.score[row].tolist(), strict=True):
         if other >= 0:
-            near.append(show.card(look.items, other, sheet, shelf, f"{score:.2f}", _mark(look, row, other)))
+            mark, paired = _mark(look, row, other), look.items.pairs is not None
+            near.append(show.card(look.items, other, sheet, shelf, f"{score:.2f}", mark, paired))
     return f'<div class="line">{show.card(look.items, row, sheet, shelf)}<div class="near">{"".join(near)}</div></div>'
 
 
@@ -245,8 +249,9 @@ def errors(runs: list[RunFolder], looks: list[Look | None], sheets: list[int], s
         pairs = []
         for row in look.errors(ERRORS):
             found = show.card(
-                look.items, int(look.row[row, 0]), sheets[number], shelf, f"{float(look.score[row, 0]):.2f}", "wrong"
-            )
+                look.items, int(look.row[row, 0]), sheets[number], shelf, f"{float(look.score[row, 0]):.2f}", "wrong",
+                look.items.pairs is not None,
+            )  # fmt: skip
             gap = f'<span class="gap">by {float(look.margin[row]):.2f}</span>'
             pairs.append(f'<div class="pair">{show.card(look.items, row, sheets[number], shelf)}{gap}{found}</div>')
         share = f"{wrong} of {int(look.known.sum())} first neighbours are wrong."
@@ -257,5 +262,5 @@ def errors(runs: list[RunFolder], looks: list[Look | None], sheets: list[int], s
         return ""
     return (
         "<p>Items (left) whose nearest other (right) is wrong, the surest first: <i>by</i> is how much more similar it is than "
-        f'the nearest right one. Often two classes that truly look alike, or a wrong label.</p><div class="runs">{"".join(parts)}</div>'
+        f'the nearest right one. Often two that truly are alike, or a wrong label.</p><div class="runs">{"".join(parts)}</div>'
     )

@@ -48,7 +48,9 @@ def title(items: Items, row: int) -> str:
     return f"item {int(items.index[row])}" + (f", {name}" if name else "")
 
 
-def card(items: Items, row: int, sheet_number: int, shelf: Shelf, note: str = "", mark: str = "") -> str:
+def card(
+    items: Items, row: int, sheet_number: int, shelf: Shelf, note: str = "", mark: str = "", partner: bool = False
+) -> str:
     """An item as HTML.
 
     Args:
@@ -58,13 +60,15 @@ def card(items: Items, row: int, sheet_number: int, shelf: Shelf, note: str = ""
         shelf: that holds the sheet.
         note: below it, plain text.
         mark: ``right``, ``wrong`` or nothing.
+        partner: show the words of its partner.
     """
     if sheet_number >= 0:
         columns = shelf.sheets[sheet_number].columns
         place = f"--c:{row % columns};--r:{row // columns}"
         shown = f'<span class="thumb sheet{sheet_number}" style="{place}" role="img" aria-label="{escape(title(items, row))}"></span>'
     elif items.texts is not None:
-        shown = f'<span class="words">{escape(items.texts[row])}</span>'
+        words = items.partners if partner and items.partners is not None else items.texts
+        shown = f'<span class="words">{escape(words[row])}</span>'
     else:
         shown = f'<span class="words">item {int(items.index[row])}</span>'
     name = escape(class_name(items, row)) if items.pairs is None or not items.texts else ""

@@ -13,6 +13,7 @@ from lightning_contrast.data.batch import batch_inputs
 UNLESS = ("views-identical", "inputs-not-finite", "inputs-constant")
 EXPLAINED = 0.995  # share of a column's variance between labels
 LEAST = 24
+EACH = 5  # rows of a label
 
 
 def check(seen: Observation) -> Iterator[Finding]:
@@ -49,9 +50,15 @@ def check(seen: Observation) -> Iterator[Finding]:
 
 
 def label_columns(x: Tensor, label: Tensor) -> Tensor:
-    """Columns whose values are explained by the label alone; none where there are too few rows to tell."""
+    """Columns whose values are explained by the label alone; none where there are too few rows to tell.
+
+    Of a label that few rows have, any column that is theirs alone (a rare word) would be an explanation.
+    """
+    _, member, count = label.unique(return_inverse=True, return_counts=True)
+    often = count[member] >= EACH
+    x, label = x[often], label[often]
     classes, member = label.unique(return_inverse=True)
-    if len(classes) < 2 or len(x) < 5 * len(classes):
+    if len(classes) < 2:
         return torch.empty(0, dtype=torch.int64)
     count = torch.zeros(len(classes)).index_add_(0, member, torch.ones(len(x)))
     middle = torch.zeros(len(classes), x.shape[1]).index_add_(0, member, x) / count[:, None]
