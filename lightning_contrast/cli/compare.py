@@ -17,6 +17,7 @@ from torch import Tensor
 from lightning_contrast.callbacks.embedding import first_input
 from lightning_contrast.cli.by_pairs import of_queries
 from lightning_contrast.cli.by_retrieval import among_themselves, labels_of
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of, validation_batches
 from lightning_contrast.cli.mine import ONE_PROCESS
@@ -233,8 +234,13 @@ def _difference(found: dict[str, Any] | None) -> Text:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast compare",
+    parser = CommandParser(
+        "compare",
+        examples=(
+            "compare runs/simclr runs/moco-v2",
+            "compare runs/simclr/* runs/supcon/*            several seeds of each",
+            "compare base.npz tuned.npz --json              files that `embed` wrote",
+        ),
         description="Runs (folders or checkpoints) or files of embeddings with labels, on the same items: each item is scored "
         "by every model, and the differences to the first get paired bootstrap intervals, over items, and over seeds (*) "
         "where runs differ in nothing but the seed. Of labels: kNN and linear probe by the training split; of files: every "

@@ -1,11 +1,11 @@
 """``lightning-contrast completion``: a script by which the shell completes commands, recipes, options and classes."""
 
-import argparse
 import contextlib
 import inspect
 import io
 import re
 
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.recipes import methods
 
 # Which classes an option takes, by their base.
@@ -19,6 +19,10 @@ BASES = {
     "--trainer.callbacks+": "lightning.pytorch.Callback",
     "--data": "lightning.pytorch.LightningDataModule",
 }
+# A plain zsh has not started its completion when it reads ~/.zshrc.
+ZSH = """(( $+functions[compdef] )) || { autoload -U compinit && compinit; }
+autoload -U +X bashcompinit && bashcompinit
+"""
 SCRIPT = """{head}_lightning_contrast() {{
     local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
     if [ "$COMP_CWORD" -eq 1 ]; then
@@ -40,8 +44,12 @@ complete -o default -F _lightning_contrast lightning-contrast
 
 def main(args: list[str]) -> int:
     """Print the script."""
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast completion",
+    parser = CommandParser(
+        "completion",
+        examples=(
+            "completion bash > ~/.lightning-contrast.sh",
+            "completion zsh > ~/.lightning-contrast.sh",
+        ),
         description="Print a script that lets the shell complete commands, recipes, options and classes. Keep it with "
         "`lightning-contrast completion bash > ~/.lightning-contrast.sh`, and add `source ~/.lightning-contrast.sh` to "
         "~/.bashrc or ~/.zshrc. It is fast, since it holds all words itself; print it anew after an update.",
@@ -66,7 +74,7 @@ def script(shell: str) -> str:
     for name in (*TRAINER, "doctor", "demo", "evaluate", "mine"):  # what they do not know they take as `fit` does
         known[name] = sorted({*known["fit"], *known.get(name, [])})
     return SCRIPT.format(
-        head="autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else "",
+        head=ZSH if shell == "zsh" else "",
         commands=" ".join(COMMANDS),
         choices="\n".join(
             f'            "{name} {option}") words="{words}" ;;' for (name, option), words in choices.items()
@@ -77,11 +85,12 @@ def script(shell: str) -> str:
 
 
 def _help(command: str) -> str:
-    """What a command's help prints."""
+    """What a command's help prints, all of it."""
+    from lightning_contrast.cli.main import TRAINER
     from lightning_contrast.cli.main import main as run
 
     with contextlib.redirect_stdout(io.StringIO()) as told:
-        run([command, "--help"])
+        run([command, "--help", *(["all"] if command in TRAINER else [])])
     return told.getvalue()
 
 

@@ -1,12 +1,12 @@
 """``lightning-contrast demo``: the whole main job, once, in minutes."""
 
-import argparse
 import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.functional.whole_file import write_text
 
@@ -15,8 +15,12 @@ EPOCHS = 2
 
 def main(args: list[str]) -> int:
     """Pre-train, evaluate, draw, tell."""
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast demo",
+    parser = CommandParser(
+        "demo",
+        examples=(
+            "demo",
+            "demo --epochs 10 --data DigitsDataModule",
+        ),
         description="Pre-train a small encoder on Fashion-MNIST without labels (the recipe simclr on a small budget), "
         "evaluate it on held-out images, and draw what it learned. Where Fashion-MNIST cannot be reached, on "
         "scikit-learn's digits.",

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch.callbacks import ProgressBar
 
 from lightning_contrast.callbacks.embedding_writer import EmbeddingWriter, Texts
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of
 from lightning_contrast.cli.protocol import bank_loader
@@ -99,8 +100,12 @@ def texts_of(data: Any, split: str) -> Texts | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast embed",
+    parser = CommandParser(
+        "embed",
+        examples=(
+            "embed --ckpt_path last --out test.npz",
+            "embed --ckpt_path runs/text-search --split corpus --out documents.parquet",
+        ),
         description="Write the embeddings of a split with ids, labels and texts, as far as they are known: .npz, or "
         ".parquet (needs pyarrow). With --trainer.devices N the samples are shared by N processes.",
         epilog="Anything else is taken as by `fit`: --config, --data, --trainer, ... The run's own settings come first.",

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_contrast.cli import by_pairs, by_retrieval
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.foreign import add_foreign_arguments, foreign, source_named
 from lightning_contrast.cli.protocol import COLUMNS, compare
@@ -73,8 +74,15 @@ def _of_files(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]],
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast evaluate",
+    parser = CommandParser(
+        "evaluate",
+        examples=(
+            "evaluate --ckpt_path last",
+            "evaluate --encoder my_package.MyNet --weights my_net.pt --data FashionMNISTDataModule",
+            "evaluate --timm resnet18 --data ImageFolderDataModule --data.root pictures",
+            "evaluate --transformers ./my-model --data WordNetDataModule",
+            "evaluate --embeddings test.npz --bank train.npz --json",
+        ),
         description="kNN (k = 20), linear probe and the mean of ten draws of ten labels a class, on features before the "
         "head; the training split is the bank. Beside them: the same encoder untrained, raw pixels, chance. Of queries and "
         "documents: every query searches the corpus (scores of pairs are graded relevance); beside them the untrained encoder "

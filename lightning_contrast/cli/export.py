@@ -16,6 +16,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from lightning_contrast.callbacks.embedding import as_mapping, first_input, key_input, two_towers
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.embed import loader_of
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened
@@ -247,8 +248,13 @@ def _dynamic(value: Tensor, rows: Any) -> dict[int, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast export",
+    parser = CommandParser(
+        "export",
+        examples=(
+            "export --ckpt_path last --out encoder.safetensors",
+            "export --ckpt_path last --out encoder.onnx --normalize",
+            "export --ckpt_path runs/simcse --out my-model     a folder for sentence-transformers",
+        ),
         description="Write the encoder to .safetensors (weights), .onnx (runs anywhere), or, of texts, a folder for sentence-transformers. It is loaded back, and put "
         f"in place only if it embeds real samples as the checkpoint does, to {TOLERANCE:g}.",
         epilog="Anything else is taken as by `fit`: --config, --data, --data.root, ... The run's own settings come first.",

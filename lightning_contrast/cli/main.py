@@ -5,6 +5,7 @@ import os
 import sys
 
 from lightning_contrast.cli.errors import UserError, nearest, report
+from lightning_contrast.cli.first_help import asked
 from lightning_contrast.cli.recipes import methods
 
 TRAINER = ("fit", "validate", "test", "predict")
@@ -81,6 +82,9 @@ def main(args: list[str] | None = None) -> int:
 
 def _run(command: str, args: list[str]) -> int:
     if command in TRAINER:
+        if (told := asked(command, args)) is not None:
+            print(told)
+            return 0
         from lightning_contrast.cli import trainer
 
         trainer.run([command, *args])

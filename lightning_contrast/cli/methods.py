@@ -1,15 +1,19 @@
 """``lightning-contrast methods``: what is shipped."""
 
-import argparse
 import json
 
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.recipes import methods
 
 
 def main(args: list[str]) -> int:
     """List the shipped methods as a table, or as JSON."""
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast methods",
+    parser = CommandParser(
+        "methods",
+        examples=(
+            "methods",
+            "methods --kind memory --json",
+        ),
         description="List the shipped methods. `sure` says how sure it is that this is the paper's method (low: a "
         "reconstruction), `verified` what proves it.",
     )

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lightning_contrast.callbacks.embedding import embedded
 from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefresh
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of
 from lightning_contrast.cli.protocol import bank_loader
@@ -123,8 +124,12 @@ def scores_table(data: dict[str, torch.Tensor]) -> Table:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast mine",
+    parser = CommandParser(
+        "mine",
+        examples=(
+            "mine --ckpt_path last --out negatives.npz",
+            "mine --ckpt_path last --out negatives.npz --same_label --relative_margin 0.05",
+        ),
         description="Embed the training split (not augmented) with a checkpoint, search each sample's nearest others by "
         "cosine, apply the rules, write ids and scores. The rules on scores and ranks act in the order in which they are "
         "given; same_key and same_label come first.",

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_contrast.cli import embed
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, set_up
 from lightning_contrast.cli.mine import ONE_PROCESS
@@ -197,8 +198,13 @@ def table_of(answer: dict[str, Any]) -> Table:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast search",
+    parser = CommandParser(
+        "search",
+        examples=(
+            'search --query "a viewer for pictures"',
+            'search --ckpt_path runs/text-search --query "mail server" --k 5',
+            "search --item 17 --json",
+        ),
         description="The documents nearest to a query by cosine. Without --query and --item it asks for queries, one a line. "
         "The first call embeds the data's documents (or the test split) into the run folder; later ones read them.",
         epilog="Anything else is taken as by `fit`: --config, --data, --data.root, ... The run's own settings come first.",

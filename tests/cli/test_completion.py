@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_contrast.cli.completion import script
+from lightning_contrast.cli.completion import ZSH, script
 from lightning_contrast.cli.main import COMMANDS
 from lightning_contrast.cli.recipes import methods
 
@@ -52,7 +52,6 @@ def test_words(written, line, some):
 def test_recipes_are_all_there(written):
     text = Path(written).read_text()
     assert all(method.slug in text for method in methods() if method.recipe)
-    assert script("zsh").startswith("autoload")
 
 
 def test_usage_names_the_program(monkeypatch, capsys):
@@ -63,3 +62,17 @@ def test_usage_names_the_program(monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "usage: lightning-contrast" in told
     assert "__main__" not in told
+
+
+zsh = shutil.which("zsh")
+
+
+@pytest.mark.skipif(zsh is None, reason="there is no zsh here")
+def test_a_plain_zsh_completes_as_bash_does(written, tmp_path):
+    """Only the head differs; a zsh without any settings reads it, and the key Tab calls our function."""
+    path = tmp_path / "lightning-contrast.zsh"
+    path.write_text(ZSH + Path(written).read_text())
+    ask = f'source {path}; print -r -- "$_comps[lightning-contrast]"; compgen -F _lightning_contrast'
+    found = subprocess.run([str(zsh), "-f", "-c", ask], capture_output=True, text=True, env={"HOME": str(tmp_path)})
+    assert "_bash_complete" in found.stdout
+    assert "command not found" not in found.stderr

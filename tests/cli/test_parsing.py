@@ -1,13 +1,17 @@
 """What a configuration becomes: round trips, short names, nothing left over from a replaced class."""
 
 import inspect
+import re
 
 import pytest
 import yaml
 from torch import optim
 
+from lightning_contrast.cli.classes import known_classes
+from lightning_contrast.cli.main import COMMANDS, TRAINER
 from lightning_contrast.cli.trainer import ContrastiveCLI
 from lightning_contrast.encoders import MLPEncoder, SmallResNet
+from lightning_contrast.modules import ContrastiveModule
 from lightning_contrast.objectives import SupCon
 from lightning_contrast.optim import LARS
 
@@ -130,8 +134,38 @@ def test_nothing_to_train(shell):
     assert "--config" in shell.fails("fit")
 
 
-def test_help_of_a_command_and_of_a_class(shell):
-    told = shell("fit", "--help")
-    assert told.startswith("usage: lightning-contrast fit --config RECIPE_OR_FILE")
-    assert "SmallCNN" in told
+def test_first_help_is_short_and_true(shell):
+    """What it names is there; the whole help has no import paths and no types as Python spells them."""
+    whole = shell("fit", "--help", "all")
+    assert "Union[" not in whole
+    assert "known subclasses" not in whole
+    assert ":paramref:" not in whole
+    assert "(type: bool | int, default: 0)" in whole
+    known = {*re.findall(r"--[\w.]+", whole), "--output", "--print_config", "--help"}
+    known |= {f"--model.{name}" for name in inspect.signature(ContrastiveModule).parameters}
+    classes = known_classes()
+    for one in (classes["ImageFolderDataModule"], classes["TextDataModule"]):
+        known |= {f"--data.{name}" for name in inspect.signature(one).parameters}
+    for command in TRAINER:
+        told = shell(command, "--help")
+        assert told.startswith(f"usage: lightning-contrast {command} --config RECIPE_OR_FILE")
+        assert f"  lightning-contrast {command} --config" in told
+        assert len(told.splitlines()) < 60
+        assert max(map(len, told.splitlines())) <= 110
+        assert {name.rstrip(".") for name in re.findall(r"--[\w.]+", told)} <= known | {
+            "--model.objective.temperature", "--model.optimizer.lr", "--model.encoder.help"
+        }  # fmt: skip
+        assert set(re.findall(r"\b[A-Z][a-z]+[A-Z]\w+|InfoNCE|SupCon|SigLIP", told)) <= {*classes, "MyNet", "MyData"}
+    assert "--help everything" in shell.fails("fit", "--help", "everything")
+
+
+def test_every_command_ends_its_help_with_examples(shell):
+    for command in set(COMMANDS) - set(TRAINER):
+        told = shell(command, "--help")
+        lines = told.partition("examples:\n")[2].splitlines()
+        assert lines, f"{command} gives no example"
+        assert all(line.startswith(f"  lightning-contrast {command}") for line in lines)
+
+
+def test_help_of_a_class(shell):
     assert "--encoder.widths" in shell("fit", "--model.encoder.help", "SmallCNN")

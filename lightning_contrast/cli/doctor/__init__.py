@@ -1,10 +1,10 @@
 """``lightning-contrast doctor``: what is wrong with a configuration, before it is trained for hours."""
 
-import argparse
 import json
 import time
 from typing import Any
 
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 
 STEPS = 6
@@ -16,8 +16,12 @@ def main(args: list[str]) -> int:
     Returns:
         0, or 1 where there is something of the severity of ``--fail-on``, or worse.
     """
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast doctor",
+    parser = CommandParser(
+        "doctor",
+        examples=(
+            "doctor --config simclr",
+            "doctor --config my.yaml --data.batch_size 512 --fail-on warning",
+        ),
         usage="lightning-contrast doctor --config RECIPE_OR_FILE [--json] [--fail-on error] [--key value ...]",
         description="Train a few steps of a configuration on its own data, on one device, and say what is wrong with it: "
         "views, leaks, duplicates, negatives, temperature, gradients, BatchNorm, memories, speed, memory. Nothing is "

@@ -30,6 +30,9 @@ class Probe(pl.Callback):
         clock: the Trainer's profiler.
     """
 
+    reads_vectors = False
+    """What is compared may be several vectors a row; what cannot be read of them is left out."""
+
     def __init__(self, seen: Observation, steps: int, clock: StepClock) -> None:
         self.seen, self.steps, self.clock = seen, steps, clock
         self._began = 0.0
@@ -107,14 +110,21 @@ def _share_of_rate(group: dict[str, Any]) -> float:
 def _dependence(module: Any, seen: Observation) -> tuple[float, float]:
     """By how much embeddings change when every other row of their batch is replaced, and when nothing is."""
     one, two = (next(iter(batch_inputs(step.batch).values())) for step in (seen.steps[0], seen.steps[-1]))
-    if not isinstance(one, Tensor) or not isinstance(two, Tensor) or one.shape != two.shape or len(one) < 4:
+    if len(seen.steps[0].batch["index"]) < 4:
         return 0.0, 0.0
-    mixed = one.clone()
-    mixed[1::2] = two[1::2]
-    found = []
-    for inputs, seed in ((one, 0), (mixed, 0), (one, 1)):
+
+    def embedded(inputs: Any, seed: int) -> Tensor:
+        copy = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, inputs)
         with torch.random.fork_rng(), module.trainer.precision_plugin.forward_context():
             torch.manual_seed(seed)
-            found.append(module.project(inputs.clone())[::2].float())
-    size = found[0].norm().clamp(min=1e-12)
-    return float((found[1] - found[0]).norm() / size), float((found[2] - found[0]).norm() / size)
+            z = module.project(copy)
+        return (z if isinstance(z, Tensor) else z[0])[::2].float()  # of tokens and their mask, the tokens
+
+    first = embedded(one, 0)
+    size = first.norm().clamp(min=1e-12)
+    noise = float((embedded(one, 1) - first).norm() / size)
+    if not isinstance(one, Tensor) or not isinstance(two, Tensor) or one.shape != two.shape:
+        return 0.0, noise
+    mixed = one.clone()
+    mixed[1::2] = two[1::2]
+    return float((embedded(mixed, 0) - first).norm() / size), noise

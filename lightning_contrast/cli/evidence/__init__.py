@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError, nearest
 from lightning_contrast.cli.evidence.job import BASELINES, Job, makes_features, on_shared_data
 from lightning_contrast.cli.evidence.records import Record, Records
@@ -20,8 +21,12 @@ def main(args: list[str]) -> int:
     """Run what is not finished yet, then write table and chart."""
     from lightning_contrast.cli.evidence.study import read_study, studies
 
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast evidence",
+    parser = CommandParser(
+        "evidence",
+        examples=(
+            "evidence simclr moco-v2 --budget 60 --seeds 3 --out evidence",
+            "evidence --study few-shot --out evidence",
+        ),
         description="Train methods on the same data, encoder, seeds and budget, one thread each, and score the last step: "
         "kNN, linear probe and ten labels a class of the test split, geometry, time, memory. Or run a study: rows that "
         f"answer one question. Finished runs are kept in OUT/{RUNS} (OUT/STUDY.jsonl): the same command goes on where it "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.report.look import Look, look_at
 from lightning_contrast.cli.report.page import page_of
@@ -58,8 +59,12 @@ def fitting_page(runs: list[RunFolder], sample: int, seed: int, others: list[str
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lightning-contrast report",
+    parser = CommandParser(
+        "report",
+        examples=(
+            "report runs                                      the newest run",
+            "report runs/simclr runs/moco-v2 --out both.html",
+        ),
         description="One HTML file that shows a run, or several side by side: settings, curves beside chance, similarities "
         "through training, a map of held-out items, neighbours, errors, figures with intervals. Opens anywhere, offline.",
         epilog="--data.root=FOLDER and the like say where the run's data are now, if they moved.",

@@ -17,6 +17,7 @@ from lightning_contrast.cli.doctor.finding import Finding
 from lightning_contrast.cli.doctor.memory import PeakBytes
 from lightning_contrast.cli.doctor.numbers import as_numbers, partner_ranking
 from lightning_contrast.cli.doctor.observation import Observation
+from tests.data.packages import sample
 from tests.recipes.test_recipes import ALSO, quick
 
 FAULTS = "tests.cli.doctor.faults"
@@ -114,12 +115,43 @@ def test_every_finding_is_seeded_or_tested_below_and_explained():
     root = Path(__file__).parents[3]
     sources = "\n".join(path.read_text() for path in (root / "lightning_contrast/cli/doctor/checks").glob("*.py"))
     found = set(re.findall(r'Finding\(\s*"([a-z-]+)"', sources)) - {"not-checked"}
-    assert found == {*SEEDED, "throughput", "memory", "batch-does-not-fit"}
+    assert found == {*SEEDED, *OF_TEXTS, "throughput", "memory", "batch-does-not-fit"}
     guide = (root / "docs/guides/doctor.md").read_text()
     assert all(f"| `{name}` |" in guide for name in found)
     assert {path.stem for path in (root / "lightning_contrast/cli/doctor/checks").glob("[a-z]*.py")} == set(
         check_names()
     )
+
+
+def texts(folder, **changed) -> list[str]:
+    """Package descriptions as queries and documents; ``changed`` makes another field of each."""
+    rows = [d for d in sample() if not d.package.endswith("-doc")]
+    made = [{"query": d.short, "document": d.long} | {k: f(d) for k, f in changed.items()} for d in rows]
+    path = folder / "texts.jsonl"
+    path.write_text("\n".join(json.dumps({k: v for k, v in row.items() if v is not None}) for row in made))
+    return [
+        "--model.encoder=BagOfWords", "--model.encoder.words=512", "--model.encoder.output_dim=16", "--model.head=null",
+        "--data=TextDataModule", f"--data.train={path}", "--data.tokenizer=HashedWords", "--data.tokenizer.words=512",
+        "--data.batch_size=24", "--model.objective.temperature=0.2",
+    ]  # fmt: skip
+
+
+OF_TEXTS = {
+    "texts-cut": ({}, ["--data.tokenizer.length=4"]),
+    "duplicates-as-negatives": ({"document": lambda d: f"about a {d.source.split('-')[0]}"}, []),
+    "mined-are-positives": ({"negative": lambda d: [d.long]}, []),
+    "views-identical": ({"text": lambda d: d.long, "query": lambda _: None, "document": lambda _: None}, []),
+}
+
+
+def test_healthy_texts(tmp_path):
+    assert told(*texts(tmp_path)) == {}
+
+
+@pytest.mark.parametrize("name", OF_TEXTS)
+def test_each_fault_of_texts_yields_its_finding_alone(name, tmp_path):
+    changed, args = OF_TEXTS[name]
+    assert list(told(*texts(tmp_path, **changed), *args, steps=2)) == [name]
 
 
 def test_explicit_negatives_that_are_the_positive():
@@ -224,13 +256,15 @@ def test_a_check_that_cannot_read_the_data_leaves_the_others(monkeypatch):
     assert found >= {"not-checked", "fails"}
 
 
-@pytest.mark.parametrize("slug", ["simclr", "byol", "supcon", "package-search", "siglip"])
+@pytest.mark.parametrize("slug", ["simclr", "byol", "supcon", "package-search", "siglip", "cluster-ns", "clrcmd"])
 def test_no_error_in_shipped_recipes(slug, tmp_path):
     args = [
         a for a in quick(slug, tmp_path, *ALSO.get(slug, [])) if not a.startswith(("--trainer.max", "--trainer.en"))
     ]
     found = findings_of(examine(args, 2))
-    allowed = {"few-negatives"} if slug == "package-search" else set()  # of the 16 rows a batch that tests take
+    allowed = (
+        {"few-negatives"} if slug in ("package-search", "clrcmd") else set()
+    )  # of the rows a batch that tests take
     assert {f.name for f in found if f.severity != "note"} <= allowed
 
 
