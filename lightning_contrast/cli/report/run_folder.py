@@ -77,8 +77,9 @@ def read_run(folder: Path) -> RunFolder:
 
 def named(runs: list[RunFolder]) -> list[RunFolder]:
     """The runs, each with a name of its own."""
+    given = [run.name for run in runs]
     for run in runs:
-        if sum(run.name == other.name for other in runs) > 1:
+        if given.count(run.name) > 1:
             run.name = f"{run.name} {run.path.resolve().name}"
     for number, run in enumerate(runs):
         if any(run.name == other.name for other in runs[:number]):
