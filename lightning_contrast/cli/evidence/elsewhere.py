@@ -28,7 +28,7 @@ def in_studies() -> dict[str, list[str]]:
 
 
 def _named(names: list[str]) -> str:
-    return "in the study " + " and ".join(f"`{name}`" for name in names)
+    return ("in the study " if len(names) == 1 else "in the studies ") + ", ".join(f"`{name}`" for name in names)
 
 
 def _reason(slug: str) -> str:
