@@ -89,11 +89,15 @@ def _draw_curves(axes: Any, study: Study, rows: Sequence[Row], runs: Sequence[di
             axes.axhline(levels[-1], color=FAINT, linestyle=next(dashes), linewidth=1.3, label=row.slug)
             continue
         points = curve_of(own)
-        colour = COLOURS[trained.index(row.slug) % len(COLOURS)]
+        turn, number = divmod(trained.index(row.slug), len(COLOURS))  # colours begin anew with another marker
+        colour, marker = COLOURS[number], "os^D"[turn % 4]
         x, y = [at for at, _ in points], [one for _, one in points]
         levels += [one.mean for one in y]
-        axes.plot(x, [one.mean for one in y], color=colour, linewidth=2, marker="o", markersize=3.5, label=row.slug)
-        if any(one.half is not None for one in y):
+        means, size = [one.mean for one in y], 5.5 if len(x) == 1 else 3.5
+        axes.plot(x, means, color=colour, linewidth=2, marker=marker, markersize=size, label=row.slug)
+        if len(x) == 1 and y[0].half is not None:  # a band needs two points
+            axes.errorbar(x, means, yerr=[y[0].half], fmt="none", ecolor=colour, linewidth=1.6, capsize=3)
+        elif any(one.half is not None for one in y):
             axes.fill_between(x, [o.low for o in y], [o.high for o in y], color=colour, alpha=0.12, linewidth=0)
     # By the means: a band over two seeds may be wider than all there is to see.
     margin = 0.15 * (max(levels) - min(levels)) + 0.005
