@@ -117,7 +117,7 @@ def test_recipes_on_texts_each_on_its_own_data(tmp_path):
     assert {"simcse", "cosent", "package-search", "mine"} <= set(rows)
     assert "simclr" not in rows
     small = {name: study.job(row, 0, 1.0, None, ()).settings()["data"]["init_args"] for name, row in rows.items()}
-    assert (small["simcse"]["subset"], small["ccl"]["subset"], small["mine"]["subset"]) == (4000, 3000, 20000)
+    assert (small["simcse"]["subset"], small["ccl"]["subset"], small["mine"]["subset"]) == (2000, 2000, 20000)
     assert small["text-search"] | {"tokenizer": 0} == {"batch_size": 8, "tokenizer": 0}, "what is listed has its own"
     root = f"--data.root={write_sample(tmp_path)}"
     wordnet = f"--data.root={write_wordnet(tmp_path)}"

@@ -21,16 +21,16 @@ def run(job: Job) -> dict[str, Any]:
     from lightning_contrast.cli.evidence.run import learns_labels, made
 
     assert job.steps is not None, "read_study asks for it"
-    # another instance is scored first, so that its validation leaves no trace in the training
+    # another module of the same seed is scored first, so that its validation leaves no trace in the training
     first, clock = made(job, job.steps, Clock(), validates=True), Clock(job.steps)
     cli = made(job, job.steps, clock, validates=True)
-    data = first.datamodule
+    data = cli.datamodule
     data.prepare_data()
     data.setup("fit")
     name = figure_of(data)
     before = measured(name, first, data)
-    cli.trainer.fit(cli.model, cli.datamodule)
-    after = measured(name, cli, cli.datamodule)
+    cli.trainer.fit(cli.model, data)
+    after = measured(name, cli, data)
     return {
         "slug": job.slug,
         "seed": job.seed,

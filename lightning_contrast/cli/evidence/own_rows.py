@@ -9,7 +9,7 @@ from lightning_contrast.cli.arguments import read_arguments
 from lightning_contrast.cli.evidence.job import on_texts, part_name
 from lightning_contrast.cli.recipes import methods
 
-SUBSET = 4000
+SUBSET = 2000
 """Texts or pairs at most."""
 
 
