@@ -94,7 +94,9 @@ class TextDataModule(TextLoaders):
         if batch_size < 1 or num_workers < 0:
             raise ValueError(f"batch_size={batch_size}, num_workers={num_workers}: need at least 1 and 0.")
         if n_views < 1:
-            raise ValueError(f"n_views={n_views}: at least 1; 2 or more where views of a text are its positives.")
+            raise ValueError(
+                f"n_views={n_views}: must be at least 1; 2 or more where views of a text are its positives."
+            )
         if isinstance(view, list) and len(view) < 2:
             raise ValueError(f"view={view}: a list must have at least 2, one for each view.")
         if relevant_above < 0:

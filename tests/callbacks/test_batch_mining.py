@@ -165,7 +165,7 @@ class TestMisuse:
         module = simclr()
         with torch.no_grad():
             module.encoder[0].weight[0, 0] = torch.nan
-        with pytest.raises(ValueError, match="rows of z are not finite"):
+        with pytest.raises(ValueError, match="embeddings are not finite"):
             fit(module, [BatchMining()], data=Data(SAMPLERS["neighbours"]))
 
     def test_a_foreign_state(self):

@@ -23,7 +23,10 @@ def test_objectives(name: str) -> None:
     assert type(built) is getattr(objectives, name)
 
 
-@pytest.mark.parametrize("name", [n for n in regularisers.__all__ if not n.startswith("Regularise")])
+TERMS = [n for n in regularisers.__all__ if issubclass(getattr(regularisers, n), Regulariser)]
+
+
+@pytest.mark.parametrize("name", [n for n in TERMS if n != "Regulariser"])
 def test_regularisers(name: str) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Regulariser, "regulariser")
