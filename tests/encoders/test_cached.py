@@ -141,6 +141,15 @@ def test_keys_know_contents_and_not_padding():
     assert not torch.equal(content_keys(image), content_keys(image.flatten(1, 2)))
     counts = torch.cartesian_prod(*[torch.arange(12)] * 4)
     assert len(content_keys(counts).unique(dim=0)) == 12**4
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 10)  # of float64 they differ in the highest bit alone
+    for rows in (
+        signs,
+        signs.double(),
+        signs.bfloat16(),
+        torch.complex(signs.double(), signs.double().flip(1)),
+        signs.long() << 61,
+    ):
+        assert len(content_keys(rows).unique(dim=0)) == 2**10, rows.dtype
     assert not torch.equal(content_keys(["a", "b"])[0], content_keys(["a", "b"])[1])
     assert not torch.equal(content_keys(image), content_keys(image, salt=1))
 
