@@ -14,6 +14,7 @@ KINDS = ("keyword", "name", "number", "string", "operator", "comment")
 _NAMES = {
     tokenize.NUMBER: "number", tokenize.STRING: "string", tokenize.OP: "operator", tokenize.COMMENT: "comment",
 }  # fmt: skip
+_LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER)
 
 
 class WordMasking(TextView):
@@ -90,8 +91,13 @@ def tokens_of(code: str) -> Iterator[tuple[str, str]]:
         for one in tokenize.generate_tokens(io.StringIO(text).readline):
             if one.type == tokenize.NAME:
                 yield one.string, "keyword" if keyword.iskeyword(one.string) else "name"
-            elif one.type in _NAMES:
-                yield one.string, _NAMES[one.type]
+            elif (
+                one.string.strip() and one.type not in _LAYOUT
+            ):  # marks that Python has not, and parts of f-strings (3.12)
+                yield (
+                    one.string,
+                    _NAMES.get(one.type, "string" if "STRING" in tokenize.tok_name[one.type] else "operator"),
+                )
             end = one.end
     except (tokenize.TokenError, SyntaxError):
         rest = text.splitlines()[end[0] - 1 :]

@@ -52,6 +52,11 @@ class PairViewsModule(ContrastiveModule):
 
     def contrast(self, batch: Mapping[str, Any]) -> list[Contrast]:
         """The terms, in the order given; each kind is encoded once as anchor and once as key."""
+        if "negative" in batch:
+            raise ValueError(
+                f"{type(self).__name__} compares pairs and their views, but the batch has hard negatives, which none of its terms "
+                "reads: leave the column negative out, or train them by ContrastiveModule."
+            )
         payload = payload_of(batch)
         anchors: dict[str, Tensor] = {}
         keys: dict[str, Tensor] = {}
