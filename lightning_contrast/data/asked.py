@@ -25,7 +25,9 @@ class Asked:
 
     The file is lines of JSON, a text asked and its answer each. An answer is added as soon as it is there, so whoever
     interrupts a run loses at most the question under way; the next run goes on from there. A line that was cut off is asked
-    again. Data modules ask on one process a machine, before training (``prepare_data``). Other prompts need another file.
+    again. Data modules whose texts are derived (:class:`~lightning_contrast.data.RewrittenQueries`,
+    :class:`~lightning_contrast.data.ScoredPairs`) ask on one process a machine, before training (``prepare_data``). Other
+    prompts need another file.
 
     Args:
         function: a callable, or its import path such as ``my_project.prompts.contradict``.
@@ -96,8 +98,14 @@ class Asked:
 
     def _read(self) -> dict[tuple[str, ...], Any]:
         if self._known is None:
-            self._known = dict(self._kept()) if self.file.is_file() else {}
+            self._known = {}
+            for texts, answer in self._kept() if self.file.is_file() else ():
+                self._known.setdefault(texts, answer)  # where two processes asked the same, the first counts for all
         return self._known
+
+    def forget(self) -> None:
+        """Answers are read from the file again: another machine's may stand before those of this process."""
+        self._known = None
 
     def _kept(self) -> Iterator[tuple[tuple[str, ...], Any]]:
         data = self.file.read_bytes()
@@ -124,7 +132,8 @@ class WrittenBy(Asked, TextView):
     """Texts that a function of yours writes: a paraphrase, a contradiction, a hard negative, a translation there and back.
 
     Wherever a :class:`~lightning_contrast.data.TextView` goes: in :class:`~lightning_contrast.data.RewrittenQueries`, or as
-    the ``view`` of single texts, of which each then has one other view for good.
+    the ``view`` of single texts, of which each then has one other view for good; as such it is asked for one text at a
+    time, when a batch first needs it.
 
     Args:
         function: from a text to a text; an empty one, or ``None``, where there is nothing to write.

@@ -24,8 +24,11 @@ class DerivedTextDataModule(TextDataModule):
     def prepare_data(self) -> None:
         """Of the other one, and what has to be asked."""
         self.texts_of.prepare_data()
-        if any(isinstance(one, Asked) for one in self.functions):
+        asked = [one for one in self.functions if isinstance(one, Asked)]
+        if asked:
             self.read()
+        for one in asked:
+            one.forget()
 
     def read(self) -> tuple[dict[str, TextRows], dict[Any, str]]:
         """Rows by split, and further documents."""

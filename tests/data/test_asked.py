@@ -54,6 +54,18 @@ def test_each_text_is_asked_once_and_its_answer_kept(tmp_path):
     assert ASKED == ["a bridge", "a house", "my bridge"]
 
 
+def test_of_two_processes_that_asked_the_same_the_first_answer_counts_for_both(tmp_path):
+    file, draws = str(tmp_path / "a.jsonl"), iter(["one", "two"])
+    first, second = (WrittenBy(own_writers.contradict, file) for _ in range(2))
+    for writer in (first, second):
+        writer.function = lambda text: next(draws)
+        writer._read()  # before either has asked
+    assert (first("a"), second("a")) == ("one", "two")
+    data = RewrittenQueries(TextDataModule([("a", "b")]), edit=second, keep_documents=True)
+    data.prepare_data()
+    assert second("a") == WrittenBy(own_writers.contradict, file)("a") == "one"
+
+
 def test_an_interrupted_run_goes_on(tmp_path):
     file, seen = tmp_path / "a.jsonl", []
 
