@@ -20,7 +20,7 @@ class LabelledPairs(DerivedTextDataModule):
 
     SetFit (Tunstall et al. 2022), as in "Contrast Is All You Need" (2023): ``ScoreRegression`` on these pairs, then a logistic
     regression on the frozen embeddings of the same texts (``OnlineLinearProbe``, ``evaluate``). The bank is the labelled texts,
-    validation and test are whole splits.
+    validation and test are whole splits, but for classes that have a single text there.
 
     Args:
         texts_of: texts with ``label``; of pairs the queries count.
@@ -69,11 +69,17 @@ class LabelledPairs(DerivedTextDataModule):
             drawn = draw_per_class(torch.tensor(self.texts["train"].known["label"]), self.shots, self.seed)
             self.texts["train"] = self.texts["train"].take(drawn.tolist())
         self.source = f"{len(self.texts['train'])} texts of {len(classes)} classes, from {self.texts_of.source}"
-        return {name: self._paired(one, held=name != "train") for name, one in self.texts.items()}, {}
+        return {name: self._paired(one, name) for name, one in self.texts.items()}, {}
 
-    def _paired(self, texts: TextRows, held: bool) -> TextRows:
+    def _paired(self, texts: TextRows, split: str) -> TextRows:
+        held = split != "train"
         if held:  # two pairs a text tell enough, and a class that has but one text here has none
             count = Counter(texts.known["label"])
+            if sum(number > 1 for number in count.values()) < 2:
+                raise TextDataError(
+                    f"LabelledPairs: of the {len(texts)} texts of {split} with a label that is trained on, fewer than two classes "
+                    f"have two: give more texts, or a {split} split of your own."
+                )
             texts = texts.take([row for row, label in enumerate(texts.known["label"]) if count[label] > 1])
         pairs, per = (1, "text") if held else (self.pairs, self.per)
         found = balanced_pairs(torch.tensor(texts.known["label"]), pairs, per, self.seed)  # type: ignore[arg-type]
@@ -93,6 +99,7 @@ class LabelledPairs(DerivedTextDataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """The texts of the test split, with their labels."""
+        self._held("test")  # says so where there is none
         return self._loader(PlainTexts(self.texts["test"]))
 
     @property

@@ -118,3 +118,11 @@ class TestData:
             LabelledPairs(TextDataModule(["a b", "c d"], val=["e"], test=["f"])).read()
         with pytest.raises(TextDataError, match="0 classes have so many texts"):
             LabelledPairs(glosses(), shots=500).read()
+        train, held = ([{"text": f"{word} {name} {number}", "label": len(word) % 2} for word in ("a", "bc") for number in range(4)]
+                       for name in ("train", "val"))  # fmt: skip
+        with pytest.raises(TextDataError, match=r"of the 2 texts of val .* a val split of your own"):
+            LabelledPairs(TextDataModule(train, val=held[3:5], test=held), shots=2).read()
+        data = LabelledPairs(TextDataModule(train, val=held), shots=2, tokenizer=HashedWords(64))
+        data.setup()
+        with pytest.raises(ValueError, match="there is no test split"):
+            data.predict_dataloader()
