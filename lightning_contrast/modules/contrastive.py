@@ -234,6 +234,9 @@ class ContrastiveModule(WithSteps):
             return list(zip(directions, self.objective.evaluate_all(directions), strict=True))
         except NonFiniteError as error:
             raise NonFiniteError(f"Step {self.global_step}, {type(self.objective).__name__}: {error}") from None
+        finally:
+            for term in preparation.listeners(self):
+                term.forget()
 
     def _on_contrast(self, contrast: Contrast) -> Contrast:
         for callback in self._callbacks("on_contrast"):

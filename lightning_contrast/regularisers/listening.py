@@ -63,6 +63,10 @@ class ListeningRegulariser(Regulariser):
             for hook in hooks:
                 hook.remove()
 
+    def forget(self) -> None:
+        """Lets go of what was heard: it would be held beyond the step, and no module with a graph can be copied."""
+        self._calls = []
+
     def forward(self, contrast: Contrast) -> Tensor:
         """``weight * term``, 0-d; 0 in evaluation."""
         return super().forward(contrast) if self.training else contrast.anchors.first.new_zeros(())

@@ -4,6 +4,7 @@ import torch
 
 from lightning_contrast import ContrastiveModule
 from lightning_contrast.encoders import TextEncoder
+from lightning_contrast.modules.setup import listening
 from lightning_contrast.objectives import InfoNCE
 from lightning_contrast.regularisers import Regularised
 
@@ -35,8 +36,8 @@ def batch(rows=slice(None), padding=0):
 
 def contrast_of(net, given):
     """What is compared, after the encoder was listened to."""
-    ((contrast, _),) = net._score(given)
-    return contrast
+    with listening(net):
+        return net.contrast(given)
 
 
 def gradients(loss, net):

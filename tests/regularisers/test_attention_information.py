@@ -1,5 +1,6 @@
 """miCSE: attention of two views, beside a loop over plain numbers."""
 
+import copy
 import math
 import statistics
 
@@ -68,8 +69,8 @@ def test_drawn_entries_are_real_and_without_replacement(monkeypatch):
     net = module(AttentionInformation(entries=20))
     (term,) = net.objective.regularisers
     monkeypatch.setattr(term, "_information", lambda maps, place, there: seen.append((place, there)) or maps.sum() * 0)
-    contrast_of(net, batch(padding=2))
-    contrast_of(net, batch(padding=2))
+    net.training_step(batch(padding=2))
+    net.training_step(batch(padding=2))
     place, there = seen[0]
     assert there.sum(1).tolist() == [min(20, n * n) for n in LENGTHS]
     for row, length in enumerate(LENGTHS):
@@ -108,6 +109,8 @@ def test_within_other_encoders():
     torch.manual_seed(0)
     net = module(AttentionInformation())
     plain = net.objective.regularisers[0].term(contrast_of(net, batch())).item()
+    net.training_step(batch()).backward()
+    copy.deepcopy(net)  # nothing of the step is held
     for encoder in (Prompted(config=SMALL, prompts=2), DropoutRates(net.encoder, [None])):
         net.encoder = encoder
         found = net.objective.regularisers[0].term(contrast_of(net, batch())).item()
