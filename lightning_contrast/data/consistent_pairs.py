@@ -57,13 +57,20 @@ class ConsistentPairs(DerivedTextDataModule):
             raise TextDataError(f"ConsistentPairs: {type(self.texts_of).__name__} has single texts; give pairs.")
         if len(rows) == 1:
             rows = self.texts_of._split(rows["train"])
-        kept = self.consistent(rows["train"])
+        kept = self._of_one_process(rows["train"])
         told = f"{len(kept)} of {len(rows['train'])} training pairs consistent"
         if not kept:
             raise TextDataError(f"rank={self.rank}, threshold={self.threshold}: {told}; ask for less.")
         self.source = f"{self.texts_of.source}, {told}"
         rank_zero_info(f"ConsistentPairs: {told}.")
         return {**rows, "train": rows["train"].take(kept)}, more
+
+    def _of_one_process(self, rows: TextRows) -> list[int]:
+        """Asked once, and the same everywhere: a proxy's rounding may differ, and so would the number of batches."""
+        if self.trainer is None or self.trainer.world_size == 1:
+            return self.consistent(rows)
+        found = self.consistent(rows) if self.trainer.is_global_zero else []
+        return self.trainer.strategy.broadcast(found)
 
     def consistent(self, rows: TextRows) -> list[int]:
         """The rows that stay."""

@@ -7,18 +7,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lightning_contrast import ContrastiveModule
 from lightning_contrast.data import (
     ConsistentPairs,
     EmbeddedBy,
+    HashedWords,
     TextDataModule,
     WordNetDataModule,
     WordOverlap,
     WordVectors,
 )
 from lightning_contrast.data.text_files import TextDataError
+from lightning_contrast.encoders import BagOfWords
 from lightning_contrast.functional import own_rank as module
 from lightning_contrast.functional.own_rank import own_rank
 from tests.data.wordnet_sample import write_wordnet
+from tests.modules.test_contrastive import trainer
 
 ROWS = [{"query": f"the {word} here", "document": f"{word} text"} for word in "abcdefgh"]
 
@@ -96,6 +100,17 @@ def test_splits_are_made_before():
         TextDataModule(pairs), rank=1, threshold=-1, proxy=EmbeddedBy(lambda texts: torch.ones(len(texts), 2))
     )
     assert set(data.read()[0]) == {"train", "val", "test"}
+
+
+def of_the_first_process(texts):
+    return letters(texts) if torch.distributed.get_rank() == 0 else torch.zeros(len(texts), 8)
+
+
+def test_all_processes_keep_what_the_first_one_keeps():
+    data = ConsistentPairs(TextDataModule(ROWS, val=ROWS, test=ROWS), proxy=EmbeddedBy(of_the_first_process), rank=1,
+                           tokenizer=HashedWords(64), batch_size=4)  # fmt: skip
+    net = ContrastiveModule(BagOfWords(64, 8))
+    trainer(max_steps=1, strategy="ddp_fork", devices=2, limit_val_batches=0).fit(net, data)
 
 
 def test_misuse():
