@@ -107,7 +107,8 @@ def of_the_first_process(texts):
 
 
 def test_all_processes_keep_what_the_first_one_keeps():
-    data = ConsistentPairs(TextDataModule(ROWS, val=ROWS, test=ROWS), proxy=EmbeddedBy(of_the_first_process), rank=1,
+    held = [{**row, "query": f"another {row['query']}"} for row in ROWS]
+    data = ConsistentPairs(TextDataModule(ROWS, val=held, test=held), proxy=EmbeddedBy(of_the_first_process), rank=1,
                            tokenizer=HashedWords(64), batch_size=4)  # fmt: skip
     net = ContrastiveModule(BagOfWords(64, 8))
     trainer(max_steps=1, strategy="ddp_fork", devices=2, limit_val_batches=0).fit(net, data)

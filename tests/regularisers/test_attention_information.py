@@ -110,6 +110,7 @@ def test_within_other_encoders():
     net = module(AttentionInformation())
     plain = net.objective.regularisers[0].term(contrast_of(net, batch())).item()
     net.training_step(batch()).backward()
+    net.on_after_backward()
     copy.deepcopy(net)  # nothing of the step is held
     for encoder in (Prompted(config=SMALL, prompts=2), DropoutRates(net.encoder, [None])):
         net.encoder = encoder
