@@ -29,7 +29,8 @@ class SearchEvaluation(BesideUntrained):
     (a pretrained one as it came), and ``val/ndcg@10_bm25``, of a search by words. Both are found once. Needs a DataModule
     with ``corpus_dataloader()`` (:class:`~lightning_contrast.data.TextDataModule`). All
     processes together encode documents and search for queries, with the weights of now, in evaluation mode; similarity is
-    the cosine. Pairs with scores are graded relevance (:func:`~lightning_contrast.callbacks.questions.asked_once`). Not in
+    the cosine. Every query asks once for all its documents; scores of
+    pairs are graded relevance (:func:`~lightning_contrast.callbacks.questions.asked_once`). Not in
     the sanity check. With ``fast_dev_run`` only the first batches of documents and queries are read: the figures then say
     nothing, and where no query has an answer among them there are none.
 

@@ -20,7 +20,7 @@ from lightning_contrast.cli.by_retrieval import among_themselves, labels_of
 from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of, validation_batches
-from lightning_contrast.cli.mine import ONE_PROCESS
+from lightning_contrast.cli.one_process import in_one_process
 from lightning_contrast.cli.protocol import bank_loader, embedder
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import checkpoint_at, run_of
@@ -112,7 +112,7 @@ def _but_seeds(run: Path) -> str:
 def of_run(checkpoint: Path, others: list[str], split: str, as_file: bool) -> Items:
     """Of queries and documents every query's figures; of labels whether kNN and linear probe are right; beside files what
     a file's are."""
-    cli = opened(checkpoint, [*others, *ONE_PROCESS])
+    cli = opened(checkpoint, in_one_process("compare", others))
     module, data = cli.model, cli.datamodule
     if hasattr(data, "corpus_dataloader"):
         if as_file:

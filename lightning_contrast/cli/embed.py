@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test", "corpus")
 def main(args: list[str]) -> int:
     """Embed, write, tell."""
     options, others = _parser().parse_known_args(args)
-    quiet_lightning()
+    quiet_lightning(scores=False)
     table_path(options.out, "--out")
     path = checkpoint_at(options.ckpt_path, options.root)
     cli = opened(path, others)

@@ -14,6 +14,7 @@ from lightning_contrast.cli import by_pairs, by_retrieval
 from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.foreign import add_foreign_arguments, foreign, source_named
+from lightning_contrast.cli.one_process import in_one_process
 from lightning_contrast.cli.protocol import COLUMNS, compare
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at, run_of
@@ -35,6 +36,7 @@ def main(args: list[str]) -> int:
             raise UserError(f"{others[0]}: a file of embeddings is evaluated without data and model.")
         rows, count, source = _of_files(options)
     else:
+        others = in_one_process("evaluate", others)
         if named == "ckpt_path":
             path = checkpoint_at(options.ckpt_path, options.root)
             name, (module, data) = str(path), load(path, others)

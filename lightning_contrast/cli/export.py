@@ -20,7 +20,7 @@ from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.embed import loader_of
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened
-from lightning_contrast.cli.mine import ONE_PROCESS
+from lightning_contrast.cli.one_process import in_one_process
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at
 from lightning_contrast.cli.shipped import Shipped, Side, default_space, fingerprint
@@ -34,7 +34,7 @@ EXTRA = "needs packages that are not here ({error}): pip install lightning-contr
 def main(args: list[str]) -> int:
     """Write beside the target, load back, compare, move."""
     options, others = _parser().parse_known_args(args)
-    quiet_lightning()
+    quiet_lightning(scores=False)
     out = Path(options.out)
     writers: dict[str, Callable[..., float]] = {".safetensors": to_safetensors, ".onnx": to_onnx, "": to_folder}
     if out.suffix not in writers:
@@ -44,7 +44,7 @@ def main(args: list[str]) -> int:
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"--out {options.out}: the folder is there already and not empty; give another.")
     path = checkpoint_at(options.ckpt_path, options.root)
-    cli = opened(path, [*others, *ONE_PROCESS])
+    cli = opened(path, in_one_process("export", others))
     side = options.side
     space = "embedding" if options.head else "feature" if options.no_head else default_space(cli.model)
     shipped = Shipped(cli.model.float().eval(), side, space, options.normalize)

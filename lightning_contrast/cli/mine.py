@@ -14,6 +14,7 @@ from lightning_contrast.callbacks.hard_negative_refresh import HardNegativeRefre
 from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, source_of
+from lightning_contrast.cli.one_process import in_one_process
 from lightning_contrast.cli.protocol import bank_loader
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at
@@ -22,18 +23,17 @@ from lightning_contrast.mining import as_table, mined_figures, write_mined
 from lightning_contrast.mining.negatives import check_size
 from lightning_contrast.mining.rules import ORDER
 
-ONE_PROCESS = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
 TOLD = {"missing": "places left empty", "empty": "queries without any", "same_label": "of the query's label (false)"}
 
 
 def main(args: list[str]) -> int:
     """Embed the training split, mine, write, tell."""
     options, others = _parser().parse_known_args(args)
-    quiet_lightning()
+    quiet_lightning(scores=False)
     out = table_path(options.out, "--out")
     path = checkpoint_at(options.ckpt_path, options.root)
     refresh = refresh_of(options, args)
-    cli = opened(path, [*others, *ONE_PROCESS])
+    cli = opened(path, in_one_process("mine", others))
     began = time.perf_counter()
     data = mined(cli, refresh)
     seconds = time.perf_counter() - began

@@ -26,10 +26,13 @@ class _Filter(logging.Filter):
         return not any(word in record.getMessage() for word in _WORDS)
 
 
-def quiet_lightning() -> None:
-    """Called once by a command, before Lightning is imported: never by importing this library."""
+def quiet_lightning(scores: bool = True) -> None:
+    """Called once by a command, before Lightning is imported: never by importing this library.
+
+    ``scores``: whether the command says how good something is; else nobody needs to hear what flatters.
+    """
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    for message in _WARNINGS:
+    for message in (*_WARNINGS, *(() if scores else (".*: figures will flatter",))):
         warnings.filterwarnings("ignore", message=message)
     import lightning.pytorch  # noqa: F401 (its handlers exist from here on)
 

@@ -20,7 +20,7 @@ from lightning_contrast.cli import embed
 from lightning_contrast.cli.command_parser import CommandParser
 from lightning_contrast.cli.errors import UserError
 from lightning_contrast.cli.evaluate import opened, set_up
-from lightning_contrast.cli.mine import ONE_PROCESS
+from lightning_contrast.cli.one_process import in_one_process
 from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.runs import add_checkpoint, checkpoint_at, run_of
 from lightning_contrast.cli.shipped import Shipped, default_space
@@ -33,13 +33,13 @@ SHOWN_COLUMNS = 2
 def main(args: list[str]) -> int:
     """Open or make the embedded documents, then answer."""
     options, others = _parser().parse_known_args(args)
-    quiet_lightning()
+    quiet_lightning(scores=False)
     if options.k < 1:
         raise UserError(f"--k {options.k}: must be at least 1.")
     check_kind(options.search)
     path = checkpoint_at(options.ckpt_path, options.root)
     bar = [] if sys.stderr.isatty() and not options.json else ["--trainer.enable_progress_bar=false"]
-    cli = opened(path, [*others, *ONE_PROCESS, *bar], data=False)
+    cli = opened(path, [*in_one_process("search", others), *bar], data=False)
     file = Path(options.embeddings) if options.embeddings else made_file(cli, path)
     index = Index(cli, read_embeddings(file), file, options.search)
     asked = [*(options.query or []), *(options.item or [])]

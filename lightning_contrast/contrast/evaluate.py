@@ -11,7 +11,7 @@ from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast
 from lightning_contrast.contrast.direction import Direction, plain_temperature, why_not
 from lightning_contrast.contrast.exchange import all_sum, exchanged, world_size
-from lightning_contrast.contrast.ready import prepared
+from lightning_contrast.contrast.ready import prepared, told
 from lightning_contrast.contrast.ring import check_ring, ring_sum
 from lightning_contrast.contrast.scores import Scores
 from lightning_contrast.contrast.softmax import both_directions, direct_sum, softmax_sum
@@ -75,7 +75,8 @@ def evaluate_all(
     params = list(params)
     done: dict[int, Candidates] = {}
     with torch.autocast(contrasts[0].anchors.first.device.type, enabled=False):
-        local = [prepared(c, done) for c in contrasts]
+        with told(contrasts[0]):
+            local = [prepared(c, done) for c in contrasts]
         out: list[Result] = []
         while len(out) < len(local):
             one = local[len(out)]

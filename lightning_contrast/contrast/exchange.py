@@ -15,9 +15,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lightning_contrast.contrast.candidates import Candidates
+from lightning_contrast.functional.finite import NonFiniteError
 
 if TYPE_CHECKING:
     from lightning_contrast.contrast.contrast import Contrast
+
+
+STOPPED = -1
+"""In place of a checksum, which is not negative: this rank cannot go on."""
 
 
 def world_size() -> int:
@@ -112,6 +117,7 @@ def meet(blocks: Sequence[Candidates]) -> list[Meeting]:
     """What every rank says of these blocks, in rank order. The host waits for it.
 
     Raises:
+        NonFiniteError: if another rank has :func:`stopped`.
         RuntimeError: on every rank, if the ranks hold different blocks, payload, widths or dtypes.
     """
     said = [
@@ -120,8 +126,9 @@ def meet(blocks: Sequence[Candidates]) -> list[Meeting]:
     every = [t for b in blocks for t in tensors(b)][:62]
     trained = sum(1 << i for i, t in enumerate(every) if t.requires_grad) if torch.is_grad_enabled() else 0
     numbers = [zlib.crc32(repr(said).encode()), trained, *(b.first.shape[0] for b in blocks)]
-    numbers += [0] * (-len(numbers) % 16)  # equal lengths, also where ranks disagree
-    answers = all_sizes(*numbers, device=blocks[0].first.device)
+    answers = _asked(numbers, blocks[0].first.device)
+    if failed := [rank for rank, answer in enumerate(answers) if answer[0] == STOPPED]:
+        raise NonFiniteError(f"embeddings of ranks {failed} are not finite; their own messages say which.")
     others = [rank for rank, answer in enumerate(answers) if answer[0] != numbers[0]]
     if others:
         raise RuntimeError(
@@ -129,6 +136,17 @@ def meet(blocks: Sequence[Candidates]) -> list[Meeting]:
             "and dtypes must be the same on all ranks (the number of rows may differ)."
         )
     return [Meeting(a[1], tuple(a[2 : 2 + len(blocks)])) for a in answers]
+
+
+def stopped(contrast: "Contrast") -> None:
+    """Tells the ranks that wait in :func:`meet` that this one does not come, so that none of them waits for the time-out."""
+    if world_size() > 1 and contrast.exchange != "none":
+        _asked([STOPPED, 0, *(0 for _ in (contrast.anchors, *contrast.candidates))], contrast.anchors.first.device)
+
+
+def _asked(numbers: list[int], device: torch.device) -> list[list[int]]:
+    padded = numbers + [0] * (-len(numbers) % 16)  # equal lengths, also where ranks disagree
+    return all_sizes(*padded, device=device)
 
 
 def tensors(block: Candidates) -> list[Tensor]:

@@ -1,27 +1,42 @@
 """A contrast made ready to be read: defaults filled, embeddings checked and prepared, rows exchanged."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import Tensor
 
 from lightning_contrast.contrast.candidates import Candidates
 from lightning_contrast.contrast.contrast import Contrast, Temperature
-from lightning_contrast.contrast.exchange import exchanged
+from lightning_contrast.contrast.exchange import exchanged, stopped
 from lightning_contrast.contrast.similarity import Cosine, Similarity, wide
 from lightning_contrast.contrast.target import Paired
-from lightning_contrast.functional.finite import bad_rows, first_of
-
-
-class NonFiniteError(ValueError):
-    """Embeddings that hold NaN or infinity."""
+from lightning_contrast.functional.finite import NonFiniteError, bad_rows, first_of
 
 
 def ready(contrast: Contrast, anchors: bool = False) -> Contrast:
     """As :func:`prepared`, then rows exchanged.
 
     Raises:
-        ValueError: as :func:`prepared`.
+        ValueError: as :func:`prepared`; non-finite embeddings of one rank on all of them.
         RuntimeError: if the blocks of other ranks do not fit.
     """
-    return exchanged(prepared(contrast, {}), anchors)
+    with told(contrast):
+        local = prepared(contrast, {})
+    return exchanged(local, anchors)
+
+
+@contextmanager
+def told(contrast: Contrast) -> Iterator[None]:
+    """Non-finite embeddings found inside, before rows are exchanged, are an error on all ranks.
+
+    Args:
+        contrast: the first one whose rows the ranks exchange afterwards.
+    """
+    try:
+        yield
+    except NonFiniteError:
+        stopped(contrast)
+        raise
 
 
 def prepared(contrast: Contrast, done: dict[int, Candidates]) -> Contrast:

@@ -30,14 +30,13 @@ def in_parts(rows: TextRows, keys: Sequence[str]) -> dict[str, TextRows]:
 
 
 def tell_of_leaks(rows: Mapping[str, TextRows]) -> None:
-    """Warns of queries to be held out that are trained on too."""
+    """Warns, once, of queries to be held out that are trained on too."""
     seen = {plain(text) for text in rows["train"].query}
-    for name in SPLITS[1:]:
-        common = sum(plain(text) in seen for text in rows[name].query) if name in rows else 0
-        if common:
-            rank_zero_warn(
-                f"{common} of {len(rows[name])} queries of {name} are in train as well: figures will flatter."
-            )
+    held = {name: rows[name] for name in SPLITS[1:] if name in rows}
+    common = {name: sum(plain(text) in seen for text in one.query) for name, one in held.items()}
+    told = [f"{count} of {len(held[name])} queries of {name}" for name, count in common.items() if count]
+    if told:
+        rank_zero_warn(f"{' and '.join(told)} are in train as well: figures will flatter.")
 
 
 def first_by_hash(keys: Sequence[str], count: int | None) -> list[int]:

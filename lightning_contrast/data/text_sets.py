@@ -33,19 +33,20 @@ class TextPairs(Dataset[dict[str, Any]]):
         """Once all documents have their numbers, gives negatives theirs; -1 for texts that are no document."""
         self.negative_id = [[documents.known(text) for text in texts] for texts in self.rows.negative]
 
-    def judged(self, above: float = 0.0) -> tuple[list[int], Judgements] | None:
+    def judged(self, above: float = 0.0) -> tuple[list[int], Judgements]:
         """Rows of the different queries, and which documents are relevant to them: those with a score above `above`, which
-        is their grade; None where pairs have no scores."""
-        if "score" not in self.rows.known:
-            return None
+        is their grade; where pairs have no scores, those of all their pairs, alike."""
         first: dict[int, int] = {}
         for row, number in enumerate(self.query_id):
             first.setdefault(number, row)
         place = {number: at for at, number in enumerate(first)}
-        query = torch.tensor([place[number] for number in self.query_id])
-        score = torch.tensor(self.rows.known["score"], dtype=torch.float64)
-        grade = torch.where(score > above, score, 0.0)
-        return list(first.values()), Judgements(query, torch.tensor(self.document_id), grade, len(first))
+        query = torch.tensor([place[number] for number in self.query_id], dtype=torch.int64)
+        grade = torch.ones(len(query), dtype=torch.float64)
+        if "score" in self.rows.known:
+            score = torch.tensor(self.rows.known["score"], dtype=torch.float64)
+            grade = torch.where(score > above, score, 0.0)
+        document = torch.tensor(self.document_id, dtype=torch.int64)
+        return list(first.values()), Judgements(query, document, grade, len(first))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -8,6 +8,10 @@ from torch import Tensor
 NAMED = 5
 
 
+class NonFiniteError(ValueError):
+    """Embeddings that hold NaN or infinity."""
+
+
 def bad_rows(z: Tensor) -> Tensor:
     """Rows of ``z`` ``[N, ...]`` that are not finite, int64 ``[B]``.
 

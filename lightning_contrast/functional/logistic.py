@@ -16,7 +16,8 @@ def logistic_probe(
     r"""Classes of ``test_z`` by logistic regression on the training rows, standardised by them.
 
     Minimises :math:`\frac{1}{N} \sum_i \text{CE}(W^\top x_i + b, y_i) + \frac{\lambda}{2N} \|W\|^2` from zero by L-BFGS
-    in float64: no learning rate, no random number. The same as scikit-learn's ``LogisticRegression(C=1 / penalty)``.
+    in float64: no learning rate, no random number. The same as scikit-learn's ``LogisticRegression(C=1 / penalty)``; as there,
+    two classes have one vector, the difference of ours, whose square is the penalty.
 
     Args:
         train_z: [N, D].
@@ -57,6 +58,7 @@ def logistic_probe(
 def _fit(x: Tensor, y: Tensor, classes: int, penalty: float, iterations: int) -> tuple[Tensor, Tensor]:
     weight = x.new_zeros(x.shape[1], classes, requires_grad=True)
     bias = x.new_zeros(classes, requires_grad=True)
+    penalty *= 2 if classes == 2 else 1  # at the optimum w_1 = -w_0, so |w_1 - w_0|^2 is twice their squares
     optimizer = torch.optim.LBFGS(
         [weight, bias],
         max_iter=iterations,

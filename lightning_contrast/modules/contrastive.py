@@ -9,11 +9,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from lightning_contrast.contrast import Contrast, Result
-from lightning_contrast.contrast.ready import NonFiniteError
 from lightning_contrast.contrast.ring import check_ring
 from lightning_contrast.data.batch import batch_inputs, check_batch
 from lightning_contrast.data.exact_resume import ExactResume
 from lightning_contrast.encoders import EncoderLike, Teacher
+from lightning_contrast.functional.finite import NonFiniteError
 from lightning_contrast.heads import HeadLike
 from lightning_contrast.modules import setup as preparation
 from lightning_contrast.modules.checks import applied, check_arguments, check_embeddings

@@ -10,6 +10,7 @@ from scipy.stats import pearsonr, spearmanr
 
 from lightning_contrast import ContrastiveModule
 from lightning_contrast.callbacks import PairEvaluation, SearchEvaluation
+from lightning_contrast.cli.by_pairs import of_queries
 from lightning_contrast.data import HashedWords, TextDataModule, WordNetDataModule
 from lightning_contrast.encoders import BagOfWords
 from lightning_contrast.objectives import InfoNCE
@@ -58,7 +59,7 @@ def graded(encoder, texts):
     z = torch.cat([encoder(WORDS([text])) for text in documents])
     judged: dict[str, dict[int, float]] = {}
     for row in rows:
-        judged.setdefault(row["query"], {})[row["document_id"]] = row["score"]
+        judged.setdefault(row["query"], {})[row["document_id"]] = row.get("score", 1.0)
     ndcg, recall = [], []
     for query, grades in judged.items():
         order = torch.cosine_similarity(encoder(WORDS([query])), z).argsort(descending=True, stable=True)[:10].tolist()
@@ -86,6 +87,22 @@ def test_broader_meanings_are_graded(root):
     found = texts._sets["val"].rows.known["score"]
     assert set(found) == {3.0, 2.0}, "things have a kind above them, and the root above it"
     assert (logged["val/ndcg@10"], logged["val/recall@10"]) == pytest.approx(graded(encoder, texts), abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*figures will flatter")
+def test_a_query_of_several_pairs_asks_once_for_all_their_documents():
+    """As a search that knows each query's set of relevant documents; row by row its other documents would be errors."""
+    things = ["cat", "dog", "map", "ship", "song", "tree"]
+    rows = [{"query": f"about {one}", "document": f"{one} {two}"} for one in things for two in things[: len(one)]]
+    texts = TextDataModule([*rows, rows[0]], val=[*rows, rows[0]], test=rows, tokenizer=WORDS, batch_size=4)
+    logged, encoder = fitted(texts, SearchEvaluation(["ndcg@10", "recall@10"], bm25=False), lr=0.0)
+    assert (logged["val/ndcg@10"], logged["val/recall@10"]) == pytest.approx(graded(encoder, texts), abs=1e-6)
+    (values, answered), index, _ = of_queries(ContrastiveModule(encoder, InfoNCE()), texts, texts.val_dataloader())
+    assert answered.tolist() == [True] * len(things)
+    assert index.tolist() == [
+        next(at for at, row in enumerate(rows) if row["query"] == f"about {one}") for one in things
+    ]
+    assert float(values["ndcg@10"].mean()) == pytest.approx(logged["val/ndcg@10"], abs=1e-6)
 
 
 @pytest.mark.parametrize("task", ["similarity", "broader"])

@@ -25,7 +25,12 @@ def results(shell, *args):
 
 
 def test_queries_and_documents(shell, package_run):
-    told = json.loads(shell("evaluate", "--ckpt_path", str(package_run), "--json", "--split=val"))
+    with pytest.warns(
+        UserWarning, match=r"--trainer.devices: evaluate runs in one process\. `embed --trainer.devices N`"
+    ):
+        told = json.loads(
+            shell("evaluate", "--ckpt_path", str(package_run), "--json", "--split=val", "--trainer.devices=2")
+        )
     module, data = load(package_run / LAST, [])
     wanted = scores(module.eval().embed, data, 0)["val"]
     assert told["results"]["this encoder"] == pytest.approx(wanted)

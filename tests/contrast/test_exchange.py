@@ -89,6 +89,28 @@ def test_ranks_that_disagree_are_told_and_do_not_hang(kind: str, exchange: str) 
     assert all("must be the same on all ranks" in said for said in run_ranks(2, disagree, kind, exchange))
 
 
+def bad_row(rank: int, world: int, exchange: str, reduction: str, bad: tuple[int, ...]) -> str:
+    z = vectors(3, seed=rank)
+    z[1, 0] = torch.nan if rank in bad else 0.0
+    contrast = Contrast.from_pairs(z, vectors(3, seed=5)).replace(exchange=exchange)  # type: ignore[arg-type]
+    try:
+        evaluate(
+            contrast, lambda s: s.logsumexp() if reduction == "rows" else s.logsumexp().mean(), reduction=reduction
+        )  # type: ignore[arg-type]
+    except ValueError as error:
+        return str(error)
+    return "nothing"
+
+
+@pytest.mark.parametrize(("exchange", "reduction"), [("gather", "rows"), ("ring", "rows"), ("gather", "batch")])
+def test_embeddings_that_are_not_finite_on_one_rank_end_all(exchange: str, reduction: str) -> None:
+    one, two = run_ranks(2, bad_row, exchange, reduction, (1,))
+    assert "embeddings of ranks [1] are not finite" in one
+    assert "(1 of 3 rows)" in two
+    assert all("(1 of 3 rows)" in said for said in run_ranks(2, bad_row, exchange, reduction, (0, 1)))
+    assert run_ranks(2, bad_row, exchange, reduction, ()) == ["nothing", "nothing"]
+
+
 def one_trains(rank: int, world: int, exchange: str) -> Tensor:
     """Rank 1 has no encoder output that trains (an empty share, a frozen tower)."""
     z = vectors(3 if rank == 0 else 0, seed=0).requires_grad_(rank == 0)

@@ -3,9 +3,11 @@
 import gzip
 import json
 import random
+import warnings
 
 import pytest
 
+from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.data import (
     TextDataError,
     TextViewsInTurn,
@@ -15,7 +17,8 @@ from lightning_contrast.data import (
     WordRepetition,
 )
 from lightning_contrast.data.text_files import records
-from lightning_contrast.data.text_rows import read_rows, read_texts
+from lightning_contrast.data.text_parts import tell_of_leaks
+from lightning_contrast.data.text_rows import TextRows, read_rows, read_texts
 from lightning_contrast.data.text_sets import Numbers, groups_of
 from lightning_contrast.data.tokenizer import SPECIAL, vocabulary
 
@@ -142,6 +145,20 @@ class TestRows:
     def test_columns_that_are_not_there(self):
         with pytest.raises(TextDataError, match=r"no column 'ask' .*there are \['document', 'query'\]"):
             read_rows(PAIRS, {"query": "ask"})
+
+
+@pytest.mark.parametrize(("scores", "told"), [(True, 1), (False, 0)])
+def test_queries_that_are_trained_on_too_are_told_once_and_only_of_scores(scores, told):
+    rows = {
+        name: TextRows(query=texts) for name, texts in {"train": ["a", "b"], "val": ["A", "c"], "test": ["b"]}.items()
+    }
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        quiet_lightning(scores=scores)
+        tell_of_leaks(rows)
+    assert [str(one.message) for one in found] == told * [
+        "1 of 2 queries of val and 1 of 1 queries of test are in train as well: figures will flatter."
+    ]
 
 
 def test_numbers_and_groups():

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from lightning_contrast.callbacks.embedding import evaluation_mode, two_towers
+from lightning_contrast.callbacks.questions import asked_once
 from lightning_contrast.cli.evidence.clock import Clock
 from lightning_contrast.cli.evidence.job import Job
 from lightning_contrast.data.resume import isolated_random_state
-from lightning_contrast.functional.retrieval import retrieval_figures
+from lightning_contrast.functional.judgements import Judgements
+from lightning_contrast.functional.retrieval import judged_figures, mean_figures
 
 SEARCH, GRADED, LOSS = "ndcg@10", "spearman", "loss"
 
@@ -72,9 +74,11 @@ def measured(name: str, cli: Any, data: Any) -> float:
 def found(query: Callable[[Any], Tensor], document: Callable[[Any], Tensor], data: Any) -> float:
     """nDCG@10 of the validation queries among all documents, by cosine."""
     corpus = [(document(batch["document"]).float(), batch["document_id"]) for batch in data.corpus_dataloader()]
-    asked = [(query(batch["query"]).float(), batch["document_id"]) for batch in data.val_dataloader()]
+    loader, judged = asked_once(data.val_dataloader(), data)
+    asked = [(query(batch["query"]).float(), batch["document_id"]) for batch in loader]
     (keys, ids), (queries, wanted) = (map(torch.cat, zip(*part, strict=True)) for part in (corpus, asked))
-    return float(retrieval_figures(queries, keys, wanted, ids, (SEARCH,))[SEARCH])
+    judged = Judgements.of_pairs(wanted) if judged is None else judged
+    return mean_figures(judged_figures(queries, keys, ids, judged, (SEARCH,)))[SEARCH]
 
 
 def rank_agreement(query: Callable[[Any], Tensor], document: Callable[[Any], Tensor], data: Any) -> float:

@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from lightning_contrast.callbacks.embedding import as_mapping, first_input, key_input
+from lightning_contrast.cli.one_process import ONE_PROCESS
 from lightning_contrast.cli.report.run_folder import RunFolder
 from lightning_contrast.cli.report.words import ITEM, shortened, words_of
 from lightning_contrast.cli.runs import LAST
 from lightning_contrast.data.batch import batch_inputs
-
-ONE_PROCESS = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto", "--trainer.accelerator=auto"]
 
 
 @dataclass
@@ -86,7 +85,7 @@ def by_checkpoint(checkpoint: Path, sample: int, seed: int, others: list[str]) -
     from lightning_contrast.cli.quiet import quiet_lightning
 
     quiet_lightning()
-    cli = opened(checkpoint, [*others, *ONE_PROCESS])
+    cli = opened(checkpoint, [*others, *ONE_PROCESS, "--trainer.accelerator=auto"])
     module, data = cli.model.eval(), cli.datamodule
     loader, ready = held_out_loader(data)
     dataset: Any = loader.dataset
