@@ -95,8 +95,10 @@ def bad_row(rank: int, world: int, exchange: str, reduction: str, bad: tuple[int
     contrast = Contrast.from_pairs(z, vectors(3, seed=5)).replace(exchange=exchange)  # type: ignore[arg-type]
     try:
         evaluate(
-            contrast, lambda s: s.logsumexp() if reduction == "rows" else s.logsumexp().mean(), reduction=reduction
-        )  # type: ignore[arg-type]
+            contrast,
+            lambda s: s.logsumexp() if reduction == "rows" else s.logsumexp().mean(),
+            reduction=reduction,  # type: ignore[arg-type]
+        )
     except ValueError as error:
         return str(error)
     return "nothing"
