@@ -61,6 +61,7 @@ def test_exported_folder_carries_prompts_pooling_and_norm(path, data, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*have more than max_length.*")
+@pytest.mark.slow  # a small transformer's graph is tested in test_exported_folder.py
 def test_exported_graph(path, data, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
