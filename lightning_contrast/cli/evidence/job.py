@@ -22,7 +22,7 @@ OWN = "before and after"
 _BASE = str(FOLDER / "simclr.yaml")
 _WHERE = ("--data.root=", "--data.cache_dir=", "--data.url=")
 """Where data lie does not change what comes out."""
-_MONITORS = {"OnlineKNN", "OnlineLinearProbe", "GeometryMonitor", "SearchEvaluation"}
+_MONITORS = {"OnlineKNN", "OnlineLinearProbe", "GeometryMonitor", "PairEvaluation", "SearchEvaluation"}
 
 
 @dataclass(frozen=True)
