@@ -93,7 +93,7 @@ def _evaluate(console: Any, cli: Any, run: Path, seed: int) -> None:
         "  lightning-contrast fit --config simclr                  the full budget; also moco-v2, supcon",
         "  lightning-contrast fit --config simclr --data ImageFolderDataModule --data.root YOUR_PICTURES \\",
         "      --model.encoder.channels 3",
-        f"  lightning-contrast predict --config {run / 'config.yaml'} --ckpt_path {run / LAST}",
+        f"  lightning-contrast report {run}",
         "  lightning-contrast methods                              what else there is",
     ]
     console.print("\n".join(told), highlight=False, soft_wrap=True, markup=False)
