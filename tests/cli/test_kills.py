@@ -123,7 +123,7 @@ def background(config):
     Path(config).write_text(yaml.safe_dump(content))
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("asynchronous", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_killed_three_times(config, tmp_path, asynchronous):
     if asynchronous:
         background(config)

@@ -173,7 +173,12 @@ def test_what_is_shipped(name):
         assert settings["model"]["encoder"] == study.job(study.rows[0], 0, 1.0, None, ()).settings()["model"]["encoder"]
 
 
-@pytest.mark.parametrize("name", [n for n in studies() if n != "bias" and not on_texts(n) and known(n)])
+QUICK = ("few-shot", "small-batches")
+"""Studies on pictures that stand for the others where time is short."""
+PICTURES = [n for n in studies() if n != "bias" and not on_texts(n) and known(n)]
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in PICTURES])
 def test_rows_of_a_shipped_study_on_pictures_train(name):
     study = read_study(name)
     kinds = {}
