@@ -13,6 +13,7 @@ from lightning_contrast.callbacks.callback import ContrastCallback, logs_now
 from lightning_contrast.callbacks.embedding import as_mapping, evaluation_mode, key_input
 from lightning_contrast.contrast.exchange import all_sum
 from lightning_contrast.data.resume import isolated_random_state
+from lightning_contrast.functional.nests import is_texts, rows_between
 from lightning_contrast.functional.staleness import cosine_drift
 
 
@@ -111,12 +112,6 @@ class StalenessMonitor(ContrastCallback):
 
 
 def first_rows(inputs: Any, count: int) -> Any:
-    """Copies of the first ``count`` samples of a tensor, a list of texts, or a nest of them."""
-
-    def is_texts(leaf: Any) -> bool:
-        return isinstance(leaf, (list, tuple)) and bool(leaf) and all(isinstance(text, str) for text in leaf)
-
-    def cut(leaf: Any) -> Any:
-        return leaf[:count].clone() if isinstance(leaf, Tensor) else leaf[:count] if is_texts(leaf) else leaf
-
-    return tree_map(cut, inputs, is_leaf=is_texts)
+    """Copies of the first ``count`` samples, which do not keep the rest of the batch."""
+    copied = lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf  # noqa: E731
+    return tree_map(copied, rows_between(inputs, 0, count), is_leaf=is_texts)

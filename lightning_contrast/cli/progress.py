@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from lightning_contrast.callbacks.geometry_monitor import GeometryMonitor
 from lightning_contrast.contrast import Contrast
 from lightning_contrast.data.batch import batch_inputs
-from lightning_contrast.modules.chunks import is_texts
+from lightning_contrast.functional.nests import is_texts
 from lightning_contrast.modules.figures import temperature_of
 
 EVERY = 2.0  # seconds between two looks: a look costs milliseconds, a step may cost no more than that

@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_map
 
 from lightning_contrast.contrast.exchange import all_sizes, gather_rows, world_size
 from lightning_contrast.encoders.encoder import Encoder, EncoderLike
-from lightning_contrast.functional.content_keys import content_keys, is_texts
+from lightning_contrast.functional.content_keys import content_keys
+from lightning_contrast.functional.nests import is_texts
 
 EXCHANGED = 8192
 """Rows of each process that travel at once."""

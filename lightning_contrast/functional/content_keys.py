@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from lightning_contrast.functional.counter_random import GOLDEN, finalise, hash_integers, signed
+from lightning_contrast.functional.nests import is_texts
 
 LANES = (1, 2)
 """Two hashes of 64 bits: two of a million different inputs share both with a probability below 2^-27."""
@@ -48,11 +49,6 @@ def content_keys(inputs: Any, salt: int = 0) -> Tensor:
     if total is None:
         raise TypeError(f"Inputs must be tensors, lists of texts, or nests of them, got {type(inputs).__name__}.")
     return total
-
-
-def is_texts(leaf: Any) -> bool:
-    """A list of texts, one a sample, for encoders that tokenise."""
-    return isinstance(leaf, (list, tuple)) and bool(leaf) and all(isinstance(text, str) for text in leaf)
 
 
 def _words(leaf: Any, mask: Tensor | None) -> Tensor | None:

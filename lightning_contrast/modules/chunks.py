@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
-from lightning_contrast.functional.content_keys import is_texts
+from lightning_contrast.functional.nests import is_texts, rows_between
 from lightning_contrast.modules.chunk_gradient import encode_twice
 from lightning_contrast.modules.token_budget import token_chunks
 
@@ -48,13 +48,6 @@ def joined(parts: list[Any]) -> Any:
         return torch.cat(leaves) if isinstance(leaves[0], Tensor) else leaves[0]
 
     return tree_map(join, *parts, is_leaf=is_texts)
-
-
-def _rows(inputs: Any, start: int, stop: int) -> Any:
-    def cut(leaf: Any) -> Any:
-        return leaf[start:stop] if isinstance(leaf, Tensor) or is_texts(leaf) else leaf
-
-    return tree_map(cut, inputs, is_leaf=is_texts)
 
 
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
@@ -145,7 +138,7 @@ def encode_sides(
 
 
 def _by_rows(inputs: Any, size: int) -> tuple[list[Any], None]:
-    return [_rows(inputs, start, start + size) for start in range(0, rows_of(inputs), size)], None
+    return [rows_between(inputs, start, start + size) for start in range(0, rows_of(inputs), size)], None
 
 
 def _encoded(

@@ -140,8 +140,7 @@ class ContrastiveModule(WithSteps):
             stop = start + 1
             while stop < len(views) and shapes_of(views[stop]) == shapes_of(views[start]):
                 stop += 1
-            together = check_embeddings(self.project(joined(list(views[start:stop]))))
-            out += together.chunk(stop - start)
+            out += check_embeddings(self.project(joined(list(views[start:stop])))).chunk(stop - start)
             start = stop
         return out
 

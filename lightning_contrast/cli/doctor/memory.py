@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from lightning_contrast.modules.chunks import is_texts, rows_of
+from lightning_contrast.functional.nests import is_texts
+from lightning_contrast.modules.chunks import rows_of
 
 CHUNK = 32  # rows a chunk, where the configuration says nothing
 

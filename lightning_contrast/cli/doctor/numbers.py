@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import Subset
 
-from lightning_contrast.modules.chunks import is_texts
+from lightning_contrast.functional.nests import is_texts
 
 WORDS = 4096  # columns of a bag of hashed words
 WIDEST = 2**14  # columns of one input; of larger ones, evenly spaced columns
