@@ -5,10 +5,10 @@ from typing import Any
 from torch import Tensor
 
 from lightning_contrast.functional.knn import knn_predict
-from lightning_contrast.metrics.embedding_metric import EmbeddingMetric
+from lightning_contrast.metrics.bank_metric import BankMetric
 
 
-class KNNAccuracy(EmbeddingMetric):
+class KNNAccuracy(BankMetric):
     """Share of queries whose class the k nearest bank rows predict (cosine, weights exp(s / temperature)).
 
     Fill the bank with :meth:`update_bank` and the queries with :meth:`update`; both are gathered over ranks.
@@ -32,11 +32,6 @@ class KNNAccuracy(EmbeddingMetric):
 
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-    row_states = ("bank", "bank_labels", "queries", "query_labels")
-
     def __init__(self, k: int = 20, temperature: float = 0.07, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if k < 1:
@@ -45,15 +40,6 @@ class KNNAccuracy(EmbeddingMetric):
             raise ValueError(f"temperature must be above 0; got {temperature}.")
         self.k = k
         self.temperature = temperature
-
-    def update_bank(self, z: Tensor, labels: Tensor) -> None:
-        """Add labelled rows to the bank: ``z`` [N, D], ``labels`` integers [N]."""
-        self._computed = None
-        self.keep_rows(bank=z, bank_labels=labels)
-
-    def update(self, z: Tensor, labels: Tensor) -> None:
-        """Add rows to be classified: ``z`` [N, D], ``labels`` integers [N]."""
-        self.keep_rows(queries=z, query_labels=labels)
 
     def compute(self) -> Tensor:
         """Return the accuracy over all queries."""

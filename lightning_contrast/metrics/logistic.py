@@ -5,10 +5,10 @@ from typing import Any
 from torch import Tensor
 
 from lightning_contrast.functional.logistic import logistic_probe
-from lightning_contrast.metrics.embedding_metric import EmbeddingMetric
+from lightning_contrast.metrics.bank_metric import BankMetric
 
 
-class LogisticProbe(EmbeddingMetric):
+class LogisticProbe(BankMetric):
     """Share of queries whose class a logistic regression on the bank predicts, trained to its optimum.
 
     :class:`RidgeProbe` is its closed form: cheaper, and its memory does not grow with the bank. Both are gathered over
@@ -32,11 +32,6 @@ class LogisticProbe(EmbeddingMetric):
 
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-    row_states = ("bank", "bank_labels", "queries", "query_labels")
-
     def __init__(self, penalty: float = 1.0, iterations: int = 300, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not penalty > 0 or iterations < 1:
@@ -44,15 +39,6 @@ class LogisticProbe(EmbeddingMetric):
                 f"penalty={penalty}, iterations={iterations}: penalty must be above 0, iterations at least 1."
             )
         self.penalty, self.iterations = penalty, iterations
-
-    def update_bank(self, z: Tensor, labels: Tensor) -> None:
-        """Add rows to learn from: ``z`` [N, D], ``labels`` integers [N]."""
-        self._computed = None
-        self.keep_rows(bank=z, bank_labels=labels)
-
-    def update(self, z: Tensor, labels: Tensor) -> None:
-        """Add rows to be classified: ``z`` [N, D], ``labels`` integers [N]."""
-        self.keep_rows(queries=z, query_labels=labels)
 
     def compute(self) -> Tensor:
         """Train the probe and return its accuracy over all queries."""

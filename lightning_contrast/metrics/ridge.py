@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lightning_contrast.functional.few_label import few_label_accuracy
 from lightning_contrast.functional.ridge import RidgeStatistics, ridge_fit_statistics, ridge_statistics
+from lightning_contrast.metrics.bank_metric import BankMetric
 from lightning_contrast.metrics.embedding_metric import EmbeddingMetric, zeros
 
 
@@ -72,7 +73,7 @@ class RidgeProbe(EmbeddingMetric):
         return (probe.predict(self.rows("queries")) == labels).float().mean()
 
 
-class FewLabelAccuracy(EmbeddingMetric):
+class FewLabelAccuracy(BankMetric):
     """Mean accuracy of ridge probes on fixed draws of a few labels a class.
 
     The draws depend on the order of the rows, over ranks on that of the gathered ones; with the same
@@ -98,25 +99,11 @@ class FewLabelAccuracy(EmbeddingMetric):
 
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-    row_states = ("bank", "bank_labels", "queries", "query_labels")
-
     def __init__(self, shots: int = 10, draws: int = 10, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if min(shots, draws) < 1:
             raise ValueError(f"shots and draws must be at least 1; got {shots} and {draws}.")
         self.shots, self.draws, self.seed = shots, draws, seed
-
-    def update_bank(self, z: Tensor, labels: Tensor) -> None:
-        """Add rows to draw from: ``z`` [N, D], ``labels`` integers [N]."""
-        self._computed = None
-        self.keep_rows(bank=z, bank_labels=labels)
-
-    def update(self, z: Tensor, labels: Tensor) -> None:
-        """Add rows to be classified: ``z`` [N, D], ``labels`` integers [N]."""
-        self.keep_rows(queries=z, query_labels=labels)
 
     def compute(self) -> Tensor:
         """Return the mean accuracy over the draws."""
