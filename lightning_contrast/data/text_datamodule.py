@@ -9,9 +9,7 @@ from lightning_contrast.data.contrastive_dataset import ContrastiveDataset
 from lightning_contrast.data.hashed_words import HashedWords
 from lightning_contrast.data.package_descriptions import plain
 from lightning_contrast.data.plain_values import is_plain
-from lightning_contrast.data.samplers import (
-    BatchSamplerCallable,
-)
+from lightning_contrast.data.samplers import BatchSamplerCallable
 from lightning_contrast.data.text_collate import TextCollate
 from lightning_contrast.data.text_files import TextDataError
 from lightning_contrast.data.text_loaders import TextLoaders
@@ -45,8 +43,8 @@ class TextDataModule(TextLoaders):
         document_prompt: put before documents; ``None`` likewise.
         include_prompt: whether prompts are pooled with their texts; ``None`` is what the folder says, mostly yes.
         view: how another view of a single text is made; ``None`` gives the same text twice, for encoders with dropout. A
-            list has one for each view, ``None`` in it being the text itself; `n_views` and `both_views` do not count then. Of pairs, a view of each side
-            comes as ``query_view`` and ``document_view``, for ``PairViewsModule``.
+            list has one for each view, ``None`` in it being the text itself; `n_views` and `both_views` do not count then.
+            Of pairs, a view of each side comes as ``query_view`` and ``document_view``, for ``PairViewsModule``.
         both_views: whether both views are changed, or the second alone.
         unpaired: train on queries and documents as single texts, as if nobody knew which belong together.
         batch_size: rows per process.

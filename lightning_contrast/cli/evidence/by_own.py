@@ -1,4 +1,4 @@
-"""Scores of recipes on texts, each on its own data: one figure of the validation split, before the first step and after the last."""
+"""Scores of recipes on texts, each on its own data: a validation figure before the first step and after the last."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +13,7 @@ from lightning_contrast.cli.evidence.job import Job
 from lightning_contrast.data.resume import isolated_random_state
 from lightning_contrast.functional.judgements import Judgements
 from lightning_contrast.functional.retrieval import judged_figures, mean_figures
+from lightning_contrast.metrics import PairCorrelation
 
 SEARCH, GRADED, LOSS = "ndcg@10", "spearman", "loss"
 
@@ -83,11 +84,7 @@ def found(query: Callable[[Any], Tensor], document: Callable[[Any], Tensor], dat
 
 def rank_agreement(query: Callable[[Any], Tensor], document: Callable[[Any], Tensor], data: Any) -> float:
     """Spearman's correlation of the pairs' cosines with their scores."""
-    from scipy.stats import spearmanr
-
-    rows = [
-        (torch.cosine_similarity(query(batch["query"]).float(), document(batch["document"]).float()), batch["score"])
-        for batch in data.val_dataloader()
-    ]
-    cosine, score = (torch.cat(part) for part in zip(*rows, strict=True))
-    return float(spearmanr(cosine, score).statistic)
+    metric = PairCorrelation()
+    for batch in data.val_dataloader():
+        metric.update(query(batch["query"]), document(batch["document"]), batch["score"])
+    return float(metric.compute())
