@@ -154,6 +154,13 @@ def test_each_fault_of_texts_yields_its_finding_alone(name, tmp_path):
     assert list(told(*texts(tmp_path, **changed), *args, steps=2)) == [name]
 
 
+def test_repeated_texts_are_no_negatives_where_each_anchor_has_its_own(tmp_path):
+    repeated, _ = OF_TEXTS["duplicates-as-negatives"]
+    args = texts(tmp_path, **repeated, negative=lambda d: [f"what {d.package} is not"])
+    assert list(told(*args, steps=2)) == ["duplicates-as-negatives"]
+    assert "duplicates-as-negatives" not in told(*args, "--model.in_batch=false", steps=2)
+
+
 def test_explicit_negatives_that_are_the_positive():
     assert list(told(*spoiled("copies"))) == ["mined-are-positives"]
 

@@ -14,7 +14,7 @@ MANY, MOST = 0.02, 0.5  # of the samples
 
 def check(seen: Observation) -> Iterator[Finding]:
     """``duplicates-as-negatives``."""
-    if seen.contents is None or not seen.end.get("negatives") or not _same_label_repels(seen):
+    if seen.contents is None or not seen.end.get("negatives") or not (_is_shared(seen) and _same_label_repels(seen)):
         return
     samples = pairs = twins = alike = 0
     for hashes, index in zip(seen.contents.hashes, seen.contents.index, strict=True):
@@ -35,6 +35,12 @@ def check(seen: Observation) -> Iterator[Finding]:
         "drop duplicates from the data, give them one `index`, keep them out of a batch (--data.sampler "
         "DistinctBatchSampler), or --trainer.callbacks+=FalseNegativeFilter with max_score 0.99",
     )
+
+
+def _is_shared(seen: Observation) -> bool:
+    """Whether anchors meet what came with others; candidates of their own alone are no neighbours in the batch."""
+    blocks = [block for contrast, _ in seen.steps[-1].contrasts for block in contrast.candidates]
+    return any(block.where != "private" for block in blocks)
 
 
 def _same_label_repels(seen: Observation) -> bool:
