@@ -41,9 +41,9 @@ class HardNegativeRefresh(Reembed):
 
     Logs ``refresh/churn`` (share of mined ids that are new), ``refresh/age`` (steps since the weights that embedded),
     ``refresh/seconds`` and of them ``refresh/embedding_share``, ``refresh/missing`` (share of places that stayed empty),
-    ``refresh/empty``, ``refresh/sampling_temperature``, ``refresh/removed/<rule>`` (pairs an anchor that the rule removed), and, where labels are known,
-    ``refresh/same_label`` (share of mined samples with the anchor's label: false negatives). State: the table and, without
-    gradient, the embeddings; a resumed run goes on with them.
+    ``refresh/empty``, ``refresh/sampling_temperature``, ``refresh/removed/<rule>`` (pairs an anchor that the rule removed),
+    and, where labels are known, ``refresh/same_label`` (share of mined samples with the anchor's label: false negatives).
+    State: the table and, without gradient, the embeddings; a resumed run goes on with them.
 
     Args:
         num_negatives: for each sample, >= 1.
@@ -125,6 +125,8 @@ class HardNegativeRefresh(Reembed):
             min_score, quantile, sampling_strategy, order, seed, sampling_temperature,
         )  # fmt: skip
         final = sampling_temperature if final_sampling_temperature is None else final_sampling_temperature
+        if final_sampling_temperature is not None and sampling_strategy != "softmax":
+            raise ValueError(f"final_sampling_temperature={final}: read by sampling_strategy='softmax' alone.")
         self._last_rules, self._planned = replace(self.rules, sampling_temperature=final), math.inf
         self.requires = self.rules.requires  # type: ignore[misc]
         check_kind(search)
@@ -146,9 +148,7 @@ class HardNegativeRefresh(Reembed):
         self._figures: dict[str, float] = {}
 
     def require(self, pl_module: Any, brought: bool = False) -> None:
-        """Refuses similarities by which the search does not rank, towers that would have to be both sides, and teachers
-        that are not there.
-        """
+        """Refuses similarities the search does not rank by, towers that would have to be both sides, absent teachers."""
         super().require(pl_module, brought)
         similarity = pl_module.objective.similarity
         if similarity is not None and not isinstance(similarity, Cosine):

@@ -332,6 +332,7 @@ def test_state_loads_with_weights_only(tmp_path):
         ({"relative_margin": 1.5}, "relative_margin=1.5"),
         ({"absolute_margin": -1}, "absolute_margin=-1"),
         ({"sampling_strategy": "best"}, "sampling_strategy='best'"),
+        ({"final_sampling_temperature": 0.01}, "final_sampling_temperature=0.01: read by sampling_strategy='softmax'"),
     ],
 )
 def test_bad_values(kwargs, message):

@@ -79,7 +79,9 @@ def test_pointing_clicking_and_zooming(browser, path):
     x, y = browser.place("[data-map-chart]")
     browser.run(f"{MAP}.once('plotly_relayout', () => {{ window.wheeled = true; }}), 0")
     browser.mouse("mouseWheel", x, y, deltaX=0, deltaY=-200)
-    browser.wait("window.wheeled")  # the chart tells so a moment after it was zoomed, and would undo a click before that
+    browser.wait(
+        "window.wheeled"
+    )  # the chart tells so a moment after it was zoomed, and would undo a click before that
     assert browser.run(f"{RANGE}[1] - {RANGE}[0]") < 0.95 * (high - low)
     browser.click("[data-zoom='0']")
     browser.wait(f"Math.abs({RANGE}[1] - {RANGE}[0] - {high - low}) < 0.01")

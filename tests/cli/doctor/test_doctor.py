@@ -161,6 +161,14 @@ def test_repeated_texts_are_no_negatives_where_each_anchor_has_its_own(tmp_path)
     assert "duplicates-as-negatives" not in told(*args, "--model.in_batch=false", steps=2)
 
 
+def test_a_bias_of_zero_is_no_exploding_gradient():
+    objective = {
+        "class_path": "PairDiscriminator",
+        "init_args": {"similarity": {"class_path": "Cosine"}, "temperature": 0.1},
+    }
+    assert "exploding-gradient" not in told(f"--model.objective={json.dumps(objective)}")
+
+
 def test_explicit_negatives_that_are_the_positive():
     assert list(told(*spoiled("copies"))) == ["mined-are-positives"]
 

@@ -19,7 +19,8 @@ def check(seen: Observation) -> Iterator[Finding]:
     if not steps:
         return
     for part in steps[0].gradient:
-        sizes = [step.gradient[part] / max(step.weight[part], 1e-12) for step in steps]
+        zeros = steps[0].weight[part] == 0  # such as a bias: no norm to be measured by
+        sizes = [step.gradient[part] / (1.0 if zeros else max(step.weight[part], 1e-12)) for step in steps]
         if max(sizes) < 1e-12:
             yield Finding(
                 "dead-gradient",
