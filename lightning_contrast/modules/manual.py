@@ -33,8 +33,9 @@ class ManualModule(ContrastiveModule):
     def training_step(self, batch: Any, batch_idx: int = 0) -> Tensor:
         """The loss of a batch, after its steps."""
         loss = super().training_step(batch, batch_idx)
-        if not self._probing:
-            self.update(loss)
+        if self._probing:  # whoever probes asks for the gradient
+            return loss
+        self.update(loss)
         return loss.detach()
 
     def gradients(self, loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor | None]:

@@ -58,9 +58,10 @@ class Probe(pl.Callback):
         self.seen.steps[-1].contrasts.append((contrast, float(loss)))
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Any) -> None:
-        """Gradients, before they are clipped."""
+        """Gradients of what this optimizer steps, before they are clipped."""
         step = self.seen.steps[-1]
-        for part, parameters in parts_of(pl_module).items():
+        stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for part, parameters in parts_of(pl_module, stepped).items():
             reached = [p.grad for p in parameters.values() if p.grad is not None]
             step.gradient[part] = float(torch.stack([g.norm() for g in reached]).norm()) if reached else 0.0
             step.weight[part] = float(torch.stack([p.detach().norm() for p in parameters.values()]).norm())
@@ -71,14 +72,16 @@ class Probe(pl.Callback):
         """How far weights moved; after the last step, what is measured apart."""
         self._laps.append(self.clock.lap())
         seen, step = self.seen, self.seen.steps[-1]
-        share = min((_share_of_rate(g) for o in trainer.optimizers for g in o.param_groups), default=1.0)
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        shares = {id(p): _share_of_rate(group) for group in groups for p in group["params"]}
         now = dict(pl_module.named_parameters())
-        for part in step.gradient if share > 0 else ():
+        for part in step.gradient:
             names = [name for name in self._before if name.split(".")[0] == part and now[name].requires_grad]
+            names = [name for name in names if shares.get(id(now[name]), 0) > 0]
             size = sum(float(self._before[name].norm()) ** 2 for name in names) ** 0.5
-            way = sum(float((now[name].detach() - self._before[name]).norm()) ** 2 for name in names) ** 0.5
+            ways = ((now[name].detach() - self._before[name]).norm() / shares[id(now[name])] for name in names)
             if size:
-                step.moved[part] = way / size / share
+                step.moved[part] = sum(float(way) ** 2 for way in ways) ** 0.5 / size
         late = len(seen.steps) >= 2 and time.perf_counter() - self._began > ENOUGH
         if len(seen.steps) < self.steps and not late:
             return
@@ -89,12 +92,16 @@ class Probe(pl.Callback):
         raise EnoughSeen
 
 
-def parts_of(module: Any) -> dict[str, dict[str, nn.Parameter]]:
-    """The trained parameters of the module's parts that have any."""
+def parts_of(module: Any, stepped: set[int]) -> dict[str, dict[str, nn.Parameter]]:
+    """The trained parameters, of those stepped, of the module's parts that have any."""
     found = {}
     for name in PARTS:
         part = getattr(module, name, None)
-        trained = {k: p for k, p in part.named_parameters() if p.requires_grad} if isinstance(part, nn.Module) else {}
+        trained = (
+            {k: p for k, p in part.named_parameters() if p.requires_grad and id(p) in stepped}
+            if isinstance(part, nn.Module)
+            else {}
+        )
         if trained:
             found[name] = trained
     return found

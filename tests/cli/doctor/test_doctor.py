@@ -271,7 +271,7 @@ def test_a_check_that_cannot_read_the_data_leaves_the_others(monkeypatch):
     assert found >= {"not-checked", "fails"}
 
 
-@pytest.mark.parametrize("slug", ["simclr", "byol", "supcon", "package-search", "siglip"])
+@pytest.mark.parametrize("slug", ["simclr", "byol", "supcon", "package-search", "siglip", "sep-vae"])
 def test_no_error_in_shipped_recipes(slug, tmp_path):
     args = [
         a for a in quick(slug, tmp_path, *ALSO.get(slug, [])) if not a.startswith(("--trainer.max", "--trainer.en"))

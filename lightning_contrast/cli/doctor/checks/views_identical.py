@@ -11,7 +11,12 @@ SAME = 1e-3  # squared distance of partners, of that of strangers
 
 def check(seen: Observation) -> Iterator[Finding]:
     """``views-identical``."""
-    if len(seen.inputs) < 2 or seen.inputs[0].shape != seen.inputs[1].shape or len(seen.inputs[0]) < 2:
+    if (
+        not seen.one_tower
+        or len(seen.inputs) < 2
+        or seen.inputs[0].shape != seen.inputs[1].shape
+        or len(seen.inputs[0]) < 2
+    ):
         return
     one, two = seen.inputs[:2]
     partners = float((one - two).square().sum(1).mean())
