@@ -85,10 +85,12 @@ class _EncodeTwice(torch.autograd.Function):
                 _check_equal(ctx.first, out.detach(), ctx.module)
                 ctx.first = None
             stop = start + len(out)
-            found = torch.autograd.grad(out, ctx.parameters, gradient[start:stop], allow_unused=True)
+            if out.requires_grad:  # not where a tower trains nothing, such as one that only flattens
+                found = torch.autograd.grad(out, ctx.parameters, gradient[start:stop], allow_unused=True)
+                _add(total, found)
+                del found
             start = stop
-            _add(total, found)
-            del out, found
+            del out
         return (None,) * 5 + tuple(total)
 
 

@@ -61,6 +61,17 @@ def test_all_sides_of_pairs_are_one_node_whose_gradient_is_that_of_the_whole_bat
         torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12)
 
 
+def test_a_tower_that_trains_nothing_beside_one_that_does():
+    torch.manual_seed(3)
+    pairs = {"anchor": torch.randn(9, 64).double(), "positive": torch.randn(9, 16).double(), "index": torch.arange(9)}
+    towers = {"key_encoder": nn.Identity()}
+    loss, grads = step(ContrastiveModule(encoder(), InfoNCE(0.1), **towers), pairs)
+    chunked, others = step(ContrastiveModule(encoder(), InfoNCE(0.1), **towers, chunk_size=4), pairs)
+    torch.testing.assert_close(chunked, loss, rtol=1e-12, atol=0)
+    for a, b in zip(grads, others, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12)
+
+
 def test_dropout_repeats_its_masks_in_the_second_forward():
     torch.manual_seed(0)
     x = torch.randn(12, 64, dtype=torch.float64)
