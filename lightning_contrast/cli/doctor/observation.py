@@ -59,6 +59,8 @@ class Observation:
     seconds: dict[str, float] = field(default_factory=dict)
     """Mean seconds of a step by what they go into."""
     memory: Memory | None = None
+    unmeasured: str = ""
+    """Why memory is not known."""
     mixing: float = 0.0
     """By how much an embedding changes, relative to itself, when other rows of its batch are replaced."""
     noise: float = 0.0
@@ -119,10 +121,16 @@ class Observation:
 
     @cached_property
     def ranking(self) -> float | None:
-        """How often a positive is more similar than a negative of its anchor in the first step, in [0, 1]."""
+        """How often a positive is more similar than a negative of its anchor in the first step, in [0, 1].
+
+        Negatives that are an anchor's own, as mined ones are, were chosen for being similar: they are left out.
+        """
         if not self.steps or not self.steps[0].contrasts:
             return None
-        scores = Scores(some_anchors(self.steps[0].contrasts[0][0], 128, 2**18))
+        contrast = self.steps[0].contrasts[0][0]
+        first, *others = contrast.candidates
+        others = [block for block in others if block.where != "private"]
+        scores = Scores(some_anchors(contrast.replace(candidates=(first, *others)), 128, 2**18))
         wins: list[float] = []
         pairs = zip(scores.similarity, scores.exists, scores.target, strict=True)
         for similarity, exists, target in pairs:

@@ -16,7 +16,10 @@ from lightning_contrast.cli.doctor.checks.room import _rough
 from lightning_contrast.cli.doctor.finding import Finding
 from lightning_contrast.cli.doctor.memory import PeakBytes
 from lightning_contrast.cli.doctor.numbers import as_numbers, partner_ranking
-from lightning_contrast.cli.doctor.observation import Observation
+from lightning_contrast.cli.doctor.observation import Observation, Step
+from lightning_contrast.contrast import Contrast
+from lightning_contrast.modules.figures import seen
+from lightning_contrast.objectives import InfoNCE
 from tests.data.packages import sample
 from tests.recipes.test_recipes import ALSO, quick
 
@@ -169,6 +172,15 @@ def test_a_bias_of_zero_is_no_exploding_gradient():
     assert "exploding-gradient" not in told(f"--model.objective={json.dumps(objective)}")
 
 
+@pytest.mark.parametrize(("in_batch", "ranking"), [(True, 1.0), (False, None)])
+def test_negatives_of_an_anchors_own_are_chosen_for_being_similar(in_batch, ranking):
+    z = torch.eye(8)
+    made = Contrast.from_pairs(z, z + 0.1, negatives=z[:, None], in_batch=in_batch)
+    objective = InfoNCE(0.1, symmetric=False)
+    scored = seen(objective.evaluate_all(objective.directions(made))[0])
+    assert Observation({}, None, None, None, steps=[Step({}, [(scored, 0.0)])]).ranking == ranking
+
+
 def test_explicit_negatives_that_are_the_positive():
     assert list(told(*spoiled("copies"))) == ["mined-are-positives"]
 
@@ -271,7 +283,7 @@ def test_a_check_that_cannot_read_the_data_leaves_the_others(monkeypatch):
     assert found >= {"not-checked", "fails"}
 
 
-@pytest.mark.parametrize("slug", ["simclr", "byol", "supcon", "package-search", "siglip", "sep-vae"])
+@pytest.mark.parametrize("slug", ["simclr", "byol", "supcon", "package-search", "siglip", "sep-vae", "cluster-ns"])
 def test_no_error_in_shipped_recipes(slug, tmp_path):
     args = [
         a for a in quick(slug, tmp_path, *ALSO.get(slug, [])) if not a.startswith(("--trainer.max", "--trainer.en"))

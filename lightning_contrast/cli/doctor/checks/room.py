@@ -13,6 +13,9 @@ def check(seen: Observation) -> Iterator[Finding]:
     """The note ``memory``, ``batch-does-not-fit``."""
     found = seen.memory
     if found is None:
+        if seen.unmeasured:
+            why = "It is measured on steps without callbacks, and the objective needs what they bring."
+            yield Finding("memory", "note", f"not measured: {seen.unmeasured}", why)
         return
     sizes = [found.rows * 4**power for power in range(3)]
     table = "; ".join(
