@@ -19,10 +19,13 @@ from lightning_contrast.modules.figures import temperature_of
 
 EVERY = 2.0  # seconds between two looks: a look costs milliseconds, a step may cost no more than that
 SAMPLE = 64  # anchors
+WIDE, NARROW = 180, 80  # columns of a terminal: of a line for all figures; too few for a bar beside them
 
 
 class LiveFigures(ProgressBar):
-    """The few figures that matter, of some anchors of a step every two seconds; nothing of the training depends on it.
+    """The few figures that matter, of some anchors of a step, every two seconds and of an epoch's last step.
+
+    Nothing of the training depends on it.
 
     Loss beside its chance level, similarity of positives and of the hardest negatives, temperature, negatives an anchor,
     samples a second.
@@ -61,7 +64,8 @@ class LiveFigures(ProgressBar):
     def on_contrast_end(self, trainer: pl.Trainer, pl_module: Any, contrast: Contrast, loss: Tensor) -> None:
         """Looks, if it is time to."""
         now = time.monotonic()
-        if self.is_disabled or (self.shown and now - self._looked < EVERY):
+        last = getattr(trainer, "is_last_batch", False)  # short epochs too end with figures of their own
+        if self.is_disabled or (self.shown and not last and now - self._looked < EVERY):
             return
         self._looked = now
         objective = getattr(pl_module.objective, "objective", pl_module.objective)
@@ -83,7 +87,8 @@ class LiveFigures(ProgressBar):
         began, before = self._since
         if self.samples > before and now > began:
             out[f"{self.unit}/s"] = f"{(self.samples - before) / (now - began):,.0f}"
-        self._since = (now, self.samples)
+        if now - began >= EVERY:  # a rate of less than that is noise
+            self._since = (now, self.samples)
         return out
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -113,6 +118,19 @@ class Progress(LiveFigures, RichProgressBar):
         others = super().get_metrics(trainer, pl_module)
         return {**self.shown, **{k: v for k, v in others.items() if k not in ("v_num", "train/loss")}}
 
+    def configure_columns(self, trainer: pl.Trainer) -> list[Any]:
+        """The figures stand in the last column: what they do not need gives way to them on a narrow terminal."""
+        name, bar, batches, seconds, speed = super().configure_columns(trainer)
+        width = Console().width
+        if trainer.state.fn != "fit" or width >= WIDE:
+            return [name, bar, batches, seconds, speed]
+        bar.bar_width = 10
+        return [name, bar, batches, seconds] if width >= NARROW else [name, batches, seconds]
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """From 1, as a person counts; Lightning's counts from 0, and says ``/-2`` where no number of epochs is set."""
+        return f"Epoch {_of_epochs(self.trainer)}".ljust(len(self.validation_description))
+
     is_disabled = RichProgressBar.is_disabled
     disable, enable = RichProgressBar.disable, RichProgressBar.enable
 
@@ -126,15 +144,19 @@ class Lines(LiveFigures):
         if self.is_disabled or not self.shown:
             return
         others = {k: f"{float(v):.3g}" for k, v in trainer.progress_bar_metrics.items() if k.startswith("val/")}
-        last = "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}"
         told = ", ".join(f"{name} {value}" for name, value in {**self.shown, **others}.items())
-        line = f"epoch {trainer.current_epoch + 1}{last}, step {trainer.global_step}: {told}"
+        line = f"epoch {_of_epochs(trainer)}, step {trainer.global_step}: {told}"
         Console().print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def progress_bar() -> ProgressBar:
     """A bar on a terminal, lines elsewhere (CI, files, pipes)."""
     return Progress() if Console().is_terminal else Lines()
+
+
+def _of_epochs(trainer: pl.Trainer) -> str:
+    last = "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}"
+    return f"{trainer.current_epoch + 1}{last}"
 
 
 def unit_of(batch: Mapping[str, Any]) -> str:

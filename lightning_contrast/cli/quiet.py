@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import warnings
 
 _WORDS = (
@@ -17,6 +18,7 @@ _WARNINGS = (
     ".*does not have many workers.*",
     ".*smaller than the logging interval.*",
     ".*LeafSpec.*",
+    ".*recommended to use `self.log\\(.val/.*sync_dist.*",  # what is scored is summed over the processes before
     ".*is not supported by the model summary.*",
 )
 
@@ -24,6 +26,16 @@ _WARNINGS = (
 class _Filter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         return not any(word in record.getMessage() for word in _WORDS)
+
+
+class _Stderr:
+    """What ``sys.stderr`` is when a message comes: while a bar is drawn, the bar puts it above itself."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def quiet_lightning(scores: bool = True) -> None:
@@ -39,3 +51,5 @@ def quiet_lightning(scores: bool = True) -> None:
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_Filter())
+            if type(handler) is logging.StreamHandler:  # Lightning's own
+                handler.setStream(_Stderr())

@@ -1,6 +1,8 @@
 """What the terminal shows: the figures that matter, at a small cost, and nothing of the training depends on it."""
 
+import re
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,6 +36,27 @@ def test_a_line_an_epoch_without_a_terminal(tiny, tmp_path, capsys, monkeypatch)
     assert 0 < live.seconds < 60
 
 
+def test_an_epoch_shorter_than_a_look_has_figures_of_its_own(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 1e9)
+    lines(tiny, tmp_path, "--trainer.max_steps=10", "--trainer.max_epochs=2", "--trainer.callbacks=GeometryMonitor")
+    told = [re.search(r"loss \S+", line)[0] for line in capsys.readouterr().out.splitlines() if "epoch " in line]
+    assert len(set(told)) == 2, told
+
+
+@pytest.mark.parametrize(("width", "columns"), [(200, 5), (100, 4), (60, 3)])
+def test_what_the_figures_need_more_gives_way_on_a_narrow_terminal(monkeypatch, width, columns):
+    monkeypatch.setenv("COLUMNS", str(width))
+    trainer = SimpleNamespace(state=SimpleNamespace(fn="fit"), max_epochs=2, current_epoch=1)
+    bar = Progress()
+    bar._trainer = trainer
+    assert len(bar.configure_columns(trainer)) == columns
+    assert bar._get_train_description(1) == "Epoch 2 of 2"
+    trainer.max_epochs = -1
+    assert bar._get_train_description(1).strip() == "Epoch 2"
+    trainer.state.fn = "validate"
+    assert len(bar.configure_columns(trainer)) == 5
+
+
 def test_training_does_not_depend_on_it(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0.0)
     ends = [
@@ -56,8 +79,6 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch):
 
 def test_a_look_is_cheap_and_rare():
     """Less than 30 ms of CPU, at most every two seconds, also beside a large queue."""
-    from types import SimpleNamespace
-
     from lightning_contrast import objectives
     from lightning_contrast.contrast import Candidates, ready
 
