@@ -39,6 +39,13 @@ def tell_next(console: Console, run: Path) -> None:
     console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
+def tell_how_to_go_on(run: Path) -> None:
+    """After a stop, where there is something to go on from."""
+    if (run / LAST).is_file() and (run / "config.yaml").is_file():
+        told = f"Go on with:\n  lightning-contrast fit --config {run / 'config.yaml'} --ckpt_path {run / LAST}"
+        Console(stderr=True).print(told, highlight=False, soft_wrap=True, markup=False)
+
+
 def _pace(trainer: pl.Trainer) -> str:
     """How long it took, and how fast that was."""
     live = trainer.progress_bar_callback

@@ -271,8 +271,10 @@ class ContrastiveCLI(LightningCLI):
                     own = "|".join(k.__name__ for k in RECORDING)
                     warnings.filterwarnings("ignore", f".*add the following callbacks: .('({own})'(, )?)+.\\.$")
                 super()._run_subcommand(subcommand)
-        except BaseException:
+        except BaseException as error:
             self._drop_empty_run()
+            if isinstance(error, (SystemExit, KeyboardInterrupt)) and self.run_dir and self.trainer.is_global_zero:
+                summary.tell_how_to_go_on(self.run_dir)
             raise
 
     def _drop_empty_run(self) -> None:

@@ -60,7 +60,9 @@ def test_a_stopped_run_goes_on_to_the_bit(shell, steady, tmp_path, number):
     (stopped,) = shell.runs()
     step = torch.load(stopped / LAST, weights_only=True)["global_step"]
     assert 7 <= step < 10, "in the middle of the second epoch"
-    assert "saved" in process.stderr.read()
+    told = process.stderr.read()
+    assert "saved" in told
+    assert f"lightning-contrast fit --config {stopped / 'config.yaml'} --ckpt_path {stopped / LAST}\n" in told
     if number == signal.SIGINT:
         return  # one resumed run is enough
     shell.fit("--config", steady, "--trainer.max_steps=13", "--ckpt_path=last")
