@@ -4,18 +4,21 @@ import inspect
 import re
 
 from lightning_contrast.cli.classes import known_classes
+from lightning_contrast.cli.command_parser import OF_FIT
 from lightning_contrast.cli.errors import nearest
-
-TOP = ("seed_everything", "trainer", "model", "data", "name", "last_checkpoint", "ckpt_path")
 
 
 def explain(message: str) -> str:
     """A message of ``jsonargparse.ArgumentError`` for people."""
-    found = re.search(r"unrecognized arguments: (.*)", message)
-    if found:
-        option = found[1].split()[0].lstrip("-").partition("=")[0]
-        return f"there is no option --{option}{_nearest_setting(option)}. --help lists all."
     where = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
+    if found := re.search(r"class_path '([\w.]+)':\s+unrecognized arguments: --([\w.]+)", message):
+        return _no_argument(where, found[1], found[2])
+    if found := re.search(r"unrecognized arguments: (.*)", message):
+        word = found[1].split()[0]
+        if not word.startswith("-"):
+            return f"{word!r} belongs to no option: a recipe or a file is named by --config, as in --config {word}."
+        option = word.lstrip("-").partition("=")[0]
+        return f"there is no option --{option}{_nearest_setting(option)}. --help lists all."
     if found := re.search(r"(?:Option|accept option) '([\w.]+)'", message):
         return _unknown_option(where, found[1], message)
     if found := re.search(r"Expected a dot import path string: (\S+)", message):
@@ -58,7 +61,7 @@ def explain(message: str) -> str:
 def _nearest_setting(option: str) -> str:
     first, _, rest = option.partition(".")
     if first != "trainer" or not rest:
-        return nearest(first, list(TOP))
+        return nearest(first, list(OF_FIT))
     from lightning.pytorch import Trainer
 
     return nearest(option, [f"trainer.{name}" for name in inspect.signature(Trainer).parameters])
@@ -70,7 +73,11 @@ def _unknown_option(where: str, option: str, message: str) -> str:
     paths = [a or b for a, b in re.findall(refused, message)]
     if not paths:
         return f"there is no setting {option!r}{_nearest_setting(option)}. --help lists all."
-    name = paths[0].split(".")[-1]
+    return _no_argument(where, paths[0], option)
+
+
+def _no_argument(where: str, path: str, option: str) -> str:
+    name = path.split(".")[-1]
     cls = known_classes().get(name)
     known = list(inspect.signature(cls).parameters) if cls is not None else []
     hint = nearest(option.split(".")[0], known) or (f"; it has {', '.join(known)}" if known else "")
