@@ -1,5 +1,6 @@
 """What a person is told when something is wrong: one message, no traceback."""
 
+import errno
 import os
 import sys
 import traceback
@@ -8,6 +9,7 @@ from types import TracebackType
 from lightning_contrast.broken_torchvision import torchvision_failed
 
 DEBUG = "LIGHTNING_CONTRAST_DEBUG"
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
 
 
 class UserError(Exception):
@@ -45,6 +47,11 @@ def report(error: BaseException) -> int:
         traceback.print_exception(error)
         return 1
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, OSError) and error.filename and error.errno in NOT_ALLOWED:
+        text = (
+            f"{error.filename}: {os.strerror(error.errno)}. If it was to be written, give a folder in which you may: "
+            "--out, --output, or --trainer.default_root_dir."
+        )
     print(f"error: {text or type(error).__name__}", file=sys.stderr)
     print(f"(set {DEBUG}=1 for the traceback)", file=sys.stderr)
     return 2 if isinstance(error, UserError) else 1

@@ -55,6 +55,8 @@ def main(args: list[str]) -> int:
     part = out.with_name(f".{out.stem}.{os.getpid()}.part{out.suffix}")
     told = told_of(cli, path, shipped, side, space)
     try:
+        if out.suffix:
+            part.touch()  # where nothing can be written, in the words of the system and not of each writer
         more = () if out.suffix else (cli.datamodule, side)
         difference = writers[out.suffix](shipped, inputs, part, told, *more)
         if difference == float("inf"):

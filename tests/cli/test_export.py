@@ -1,6 +1,7 @@
 """``export``: files that embed as the checkpoint does, and nothing where they do not."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,13 @@ def test_what_does_not_load_back_equal_is_not_put_in_place(shell, digits_run, tm
     assert out.read_text() == "the file before"
     assert [p.name for p in tmp_path.iterdir()] == [out.name]
     assert "must end in .safetensors or .onnx" in shell.fails(*common, str(tmp_path / "e.pt"))
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder in which not even root may write")
+def test_a_folder_that_cannot_be_written_is_no_bug_of_the_writer(shell, digits_run):
+    pytest.importorskip("safetensors")
+    told = shell.fails("export", "--ckpt_path", str(digits_run), "--out", "/proc/self/e.safetensors", code=1)
+    assert "/proc/self/.e." in told
 
 
 def test_differences_are_shares_of_the_largest_number():
