@@ -1,11 +1,16 @@
+import errno
+import io
 import json
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
+from lightning_contrast.cli.errors import report
 from lightning_contrast.cli.main import COMMANDS, main
+from lightning_contrast.cli.quiet import quiet_lightning
 from lightning_contrast.cli.recipes import FOLDER, methods
 
 
@@ -72,6 +77,43 @@ def test_methods_as_table(capsys):
     assert "simclr" not in told
 
 
+def test_a_method_is_a_line_in_a_file_and_keeps_its_words_on_a_narrow_terminal(capsys, monkeypatch):
+    assert main(["methods", "--kind", "memory"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert len(rows) == len([m for m in methods() if m.kind == "memory"])
+    assert any("moco-v2" in row and "double loop" in row for row in rows)
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["methods", "--kind", "memory"]) == 0
+    assert "verified" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written(number, capsys):
+    assert report(OSError(number, os.strerror(number), "there/report.html")) == 1
+    told = capsys.readouterr().err
+    assert all(word in told for word in ("there/report.html", os.strerror(number), "--out", "default_root_dir"))
+
+
+def test_lightnings_words_go_where_errors_go_now(monkeypatch):
+    """A bar that is being drawn takes their place of ``sys.stderr``; past it they would break its lines."""
+    from lightning.pytorch.utilities import rank_zero_info
+
+    quiet_lightning()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    rank_zero_info("a word in the middle of a run")
+    assert sys.stderr.getvalue() == "a word in the middle of a run\n"
+
+
+def test_scores_that_are_the_same_on_every_process_are_not_warned_of():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        quiet_lightning()
+        warnings.warn("It is recommended to use `self.log('val/knn', ..., sync_dist=True)` when", stacklevel=1)
+        warnings.warn("It is recommended to use `self.log('mine', ..., sync_dist=True)` when", stacklevel=1)
+    assert ["mine" in str(one.message) for one in told] == [True]
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
@@ -79,6 +121,9 @@ def test_methods_as_table(capsys):
         (["simclr"], 2, ["fit --config simclr"]),
         (["evaluate", "--ckpt_path", "absent.ckpt"], 2, ["absent.ckpt", "no such file"]),
         (["demo", "--epochs", "0"], 2, ["--epochs 0"]),
+        (["evaluate", "--ckpt_pth", "last"], 2, ["no option --ckpt_pth", "nearest: ckpt_path"]),
+        (["export", "--ckpt_path", "last", "--ouput", "x"], 2, ["no option --ouput", "nearest: out"]),
+        (["doctor", "--config", "simclr", "--modl.encoder=SmallCNN"], 2, ["--modl.encoder", "nearest: model"]),
     ],
 )
 def test_wrong_commands(args, code, words, capsys):

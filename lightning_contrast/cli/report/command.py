@@ -40,7 +40,7 @@ def main(args: list[str]) -> int:
     write_text(out, page)
     for run in runs:
         for note in run.notes:
-            console.print(f"{run.name}: {note}", style="yellow", highlight=False, markup=False)
+            console.print(f"{run.name}: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     print(f"{out}: {len(page.encode()) / 1e6:.1f} MB")
     return 0
 
