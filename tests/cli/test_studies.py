@@ -1,6 +1,7 @@
 """Studies: read from YAML, run and kept as the comparison of methods is, reported with curves."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ import yaml
 import lightning_contrast.data
 from lightning_contrast.cli import evidence
 from lightning_contrast.cli.errors import UserError
+from lightning_contrast.cli.evidence.by_own import figure_of
 from lightning_contrast.cli.evidence.clock import Clock
 from lightning_contrast.cli.evidence.job import BASELINES, OWN, Job, part_name
 from lightning_contrast.cli.evidence.own_report import improved, write_own
@@ -104,6 +106,14 @@ def test_a_study_like_another(tmp_path):
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump({**HELD, "like": str(tmp_path / "other.yaml")}))
     with pytest.raises(UserError, match="in a circle"):
         read_study(str(tmp_path / "other.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "figure"), [(("query", "document", "score"), "spearman"), (("views", "score"), "loss")]
+)
+def test_the_figure_of_scores_is_a_correlation_where_they_are_of_pairs(batch, figure):
+    data = SimpleNamespace(val_dataloader=lambda: iter([dict.fromkeys(batch)]))
+    assert figure_of(data) == figure
 
 
 def test_recipes_on_texts_each_on_its_own_data(tmp_path):

@@ -32,8 +32,9 @@ PROOFS = {
     "worked numbers", "double loop", "gradcheck", "processes", "reductions", "resume", "equal to the plain step",
     "independent implementation",
 }  # fmt: skip
-QUICK = [
-    "--trainer.max_steps=2", "--trainer.max_epochs=1", "--trainer.limit_val_batches=1", "--trainer.logger=false",
+QUICK = [  # each step in an epoch of its own, so that what waits for one (a teacher, mined negatives) takes part
+    "--trainer.max_steps=2", "--trainer.max_epochs=2", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1",
+    "--trainer.logger=false", "--trainer.check_val_every_n_epoch=2",
     "--trainer.accelerator=cpu", "--trainer.enable_checkpointing=false", "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]  # fmt: skip

@@ -54,7 +54,8 @@ def run(job: Job) -> dict[str, Any]:
 
 def figure_of(data: Any) -> str:
     """Spearman where pairs have scores, nDCG@10 where there are pairs to search, else the loss."""
-    if "score" in next(iter(data.val_dataloader())):
+    batch = next(iter(data.val_dataloader()))
+    if "score" in batch and "query" in batch:  # scores of other than pairs, such as of two texts with a third: the loss
         return GRADED
     return SEARCH if hasattr(data, "corpus_dataloader") else LOSS
 
