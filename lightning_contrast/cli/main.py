@@ -101,6 +101,8 @@ def _run(command: str, args: list[str]) -> int:
 def _exit_code(stop: SystemExit) -> int:
     if type(stop).__name__ == "SIGTERMException":  # Lightning's; importing it takes seconds
         return 143
+    if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning leaves a fit by exit(1)
+        return 130
     if isinstance(stop.code, str):
         print(stop.code, file=sys.stderr)
         return 1

@@ -105,6 +105,17 @@ def test_lightnings_words_go_where_errors_go_now(monkeypatch):
     assert sys.stderr.getvalue() == "a word in the middle of a run\n"
 
 
+def test_ctrl_c_has_its_exit_code_by_lightnings_way_out_too(monkeypatch):
+    def stopped(command, args):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr("lightning_contrast.cli.main._run", stopped)
+    assert main(["fit"]) == 130
+
+
 def test_scores_that_are_the_same_on_every_process_are_not_warned_of():
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
