@@ -28,7 +28,7 @@ from lightning_contrast.cli.text_folder import differences, write_text_folder
 
 TOLERANCE = 1e-5
 ROWS = 4
-EXTRA = "needs packages that are not here ({error}): pip install lightning-contrast[export]"
+EXTRA = 'needs packages that are not here ({error}): pip install "lightning-contrast[export]"'
 
 
 def main(args: list[str]) -> int:

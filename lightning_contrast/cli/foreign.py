@@ -184,7 +184,7 @@ def _state_dict(path: Path) -> dict[str, Any]:
             return load_file(path)
         held = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
-        raise UserError(f"--weights {path} needs safetensors: pip install lightning-contrast[export].") from error
+        raise UserError(f'--weights {path} needs safetensors: pip install "lightning-contrast[export]".') from error
     except Exception as error:
         if not isinstance(error, (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError)) and (
             type(error).__module__.partition(".")[0] not in ("safetensors", "safetensors_rust")

@@ -130,7 +130,7 @@ def _of_parquet(path: Path) -> Iterator[tuple[str, Any]]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ImportError(f"{path} needs pyarrow: pip install lightning-contrast[parquet]") from error
+        raise ImportError(f'{path} needs pyarrow: pip install "lightning-contrast[parquet]"') from error
     try:
         with parquet.ParquetFile(path) as file:
             number = 0

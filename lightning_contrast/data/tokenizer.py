@@ -14,7 +14,7 @@ from lightning_contrast.data.words import WORD, words_of
 from lightning_contrast.functional.model_place import model_place
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-EXTRA = "TextTokenizer needs the package transformers: pip install lightning-contrast[text]"
+EXTRA = 'TextTokenizer needs the package transformers: pip install "lightning-contrast[text]"'
 
 
 class TextTokenizer:

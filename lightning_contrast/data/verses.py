@@ -123,7 +123,7 @@ def read_verses(
     try:
         from pysword.modules import SwordModules
     except ImportError as error:
-        raise ImportError("verses need the package pysword: pip install lightning-contrast[verses]") from error
+        raise ImportError('verses need the package pysword: pip install "lightning-contrast[verses]"') from error
     found = SwordModules(str(find_bible(name, root, cache_dir)))
     found.parse_modules()
     bible = found.get_bible_from_module(name)

@@ -20,7 +20,7 @@ def with_lora(model: nn.Module, settings: dict[str, Any]) -> nn.Module:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ImportError("lora needs the package peft: pip install lightning-contrast[text]") from error
+        raise ImportError('lora needs the package peft: pip install "lightning-contrast[text]"') from error
     if "modules_to_save" in settings:
         raise ValueError(f"lora={settings}: modules_to_save would be lost when adapters are merged; leave it out.")
     try:

@@ -13,7 +13,7 @@ from lightning_contrast.encoders.lora import with_lora
 from lightning_contrast.functional.model_place import model_place
 from lightning_contrast.functional.pooling import Pooling, pooled
 
-EXTRA = "TextEncoder needs the package transformers: pip install lightning-contrast[text]"
+EXTRA = 'TextEncoder needs the package transformers: pip install "lightning-contrast[text]"'
 SMALL: dict[str, Any] = {
     "model_type": "bert",
     "vocab_size": 8192,

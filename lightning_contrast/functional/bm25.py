@@ -61,7 +61,7 @@ def require_bm25() -> Any:
     try:
         import bm25s
     except ImportError as error:
-        raise ImportError("BM25 needs bm25s: pip install lightning-contrast[bm25].") from error
+        raise ImportError('BM25 needs bm25s: pip install "lightning-contrast[bm25]".') from error
     return bm25s
 
 

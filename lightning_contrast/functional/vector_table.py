@@ -28,7 +28,7 @@ def read_vectors(place: str) -> Tensor:
     try:
         held = _safetensors(path) if path.suffix == ".safetensors" else _numpy(path)
     except ImportError as error:
-        raise ImportError(f"{place} needs the package safetensors: pip install lightning-contrast[text]") from error
+        raise ImportError(f'{place} needs the package safetensors: pip install "lightning-contrast[text]"') from error
     except Exception as error:  # each format has its own errors, all for files that are cut short or of another kind
         raise ValueError(f"{place}: cannot be read as {path.suffix} ({error}).") from error
     tables = {name: value for name, value in held.items() if value.ndim == 2 and value.is_floating_point()}

@@ -63,6 +63,6 @@ def require_pyarrow(path: Path) -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(
-            f"{path}: .parquet needs pyarrow: pip install lightning-contrast[parquet]; .npz needs nothing."
+            f'{path}: .parquet needs pyarrow: pip install "lightning-contrast[parquet]"; .npz needs nothing.'
         ) from error
     return pyarrow

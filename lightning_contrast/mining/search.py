@@ -49,7 +49,7 @@ def search_over(corpus: Tensor, kind: Kind = "auto", seed: int = 0) -> Search:
         return TiledSearch(corpus)
     if kind == "auto" and not faiss_installed():
         warnings.warn(
-            f"Searching all of {len(corpus)} rows, which takes long; pip install lightning-contrast[faiss] brings an "
+            f'Searching all of {len(corpus)} rows, which takes long; pip install "lightning-contrast[faiss]" brings an '
             "approximate index.",
             stacklevel=2,
         )
@@ -89,7 +89,7 @@ def require_faiss() -> Any:
         import faiss
     except ImportError as error:
         raise ImportError(
-            "search='approximate' needs faiss: pip install lightning-contrast[faiss]; search='exact' needs nothing."
+            "search='approximate' needs faiss: pip install \"lightning-contrast[faiss]\"; search='exact' needs nothing."
         ) from error
     return faiss
 

@@ -15,7 +15,7 @@ else:
     # What the command line offers; a type checker sees that a module may be passed from Python.
     ModelLike = str
 
-EXTRA = "MaskedLMGenerator needs the package transformers: pip install lightning-contrast[text]"
+EXTRA = 'MaskedLMGenerator needs the package transformers: pip install "lightning-contrast[text]"'
 
 
 class TokenGenerator(nn.Module):

@@ -100,7 +100,7 @@ def test_packages_that_are_not_there(shell, digits_run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
     for end in ("onnx", "safetensors"):
         said = shell.fails("export", "--ckpt_path", str(digits_run), "--out", str(tmp_path / f"e.{end}"))
-        assert "pip install lightning-contrast[export]" in said
+        assert 'pip install "lightning-contrast[export]"' in said
     assert not list(tmp_path.iterdir())
 
 

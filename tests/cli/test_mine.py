@@ -132,6 +132,6 @@ def test_extras_that_are_not_there(shell, trained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     common = ("mine", "--ckpt_path", str(trained))
     said = shell.fails(*common, "--out", str(tmp_path / "a.npz"), "--search=approximate")
-    assert "pip install lightning-contrast[faiss]" in said
+    assert 'pip install "lightning-contrast[faiss]"' in said
     said = shell.fails(*common, "--out", str(tmp_path / "a.parquet"), code=1)
-    assert "pip install lightning-contrast[parquet]" in said
+    assert 'pip install "lightning-contrast[parquet]"' in said

@@ -201,7 +201,7 @@ def test_figures_by_hand():
 
 
 def test_approximate_search_beside_the_exact_one():
-    pytest.importorskip("faiss", reason="pip install lightning-contrast[faiss]")
+    pytest.importorskip("faiss", reason='pip install "lightning-contrast[faiss]"')
     z = F.normalize(PICTURES, dim=1)
     items = Items(z, torch.arange(len(z)), LABELS)
     for rules in (Rules(4), Rules(4, same_label=True, relative_margin=0.05)):
