@@ -15,6 +15,11 @@ class SparseTextEncoder(TextEncoder):
     tokens of "SPLADE v2" (2021, eq. 6). Rows are as wide as the vocabulary; inner products (``Dot``) compare them, and
     :class:`~lightning_contrast.regularisers.FLOPS` makes them sparse.
 
+    A trained masked language model gives most words at most tokens a negative logit. In an untrained one half of the logits
+    are positive, so that nearly every word of the vocabulary weighs in every text: texts are then alike but for their length,
+    inner products are in the hundreds, and training makes all texts equal. So its biases start two standard deviations
+    below zero: at each token one word in 44 weighs, in a text of 30 tokens every second one.
+
     Args:
         model: as of ``TextEncoder``, with the layer that predicts masked tokens; a new one is made where it has none.
         config: as of ``TextEncoder``.
@@ -35,6 +40,14 @@ class SparseTextEncoder(TextEncoder):
         super().__init__(model, config, "mean", False, dropout)
         held: Any = self.transformer.config
         self.output_dim = int(held.vocab_size)
+        if model is None:
+            self._start_sparse()
+
+    @torch.no_grad()
+    def _start_sparse(self) -> None:
+        last: Any = self.transformer.get_output_embeddings()  # type: ignore[operator]
+        if last is not None and getattr(last, "bias", None) is not None:
+            last.bias.copy_(-2 * last.weight.norm(dim=1))  # its inputs come from a LayerNorm: components of variance 1
 
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """The logit of each word at each token, ``[N, L, vocab_size]``."""
