@@ -31,7 +31,8 @@ class WordNetDataModule(TextDataModule):
       search those above 0.8 are relevant.
 
     ``label`` is the category of the first text's synset (0 to 44: animals, artefacts, motion, ...). Splits are by a hash;
-    with ``definitions``, no query and no document is in two.
+    with ``definitions``, no query and no document is in two. Rows that are held out are in a drawn order, so that their
+    batches have many categories, as those of training.
 
     Args:
         task: see above.
@@ -83,7 +84,20 @@ class WordNetDataModule(TextDataModule):
         if self.task == "definitions":  # neither queries nor documents in two splits
             return {"train": rows}, {}
         # documents are shared (all dogs are animals), so the queries alone are kept apart
-        return in_parts(rows, [plain(text) for text in rows.query]), {}
+        return _mixed(in_parts(rows, [plain(text) for text in rows.query])), {}
+
+    def _split(self, rows: TextRows) -> dict[str, TextRows]:
+        return _mixed(super()._split(rows))
+
+
+def _mixed(parts: dict[str, TextRows]) -> dict[str, TextRows]:
+    """What is held out, in a drawn order: WordNet's is by category, and a loss over a batch of one category would be none that
+    training has. Training shuffles anyway."""
+    out = dict(parts)
+    for name, rows in parts.items():
+        if name != "train":
+            out[name] = rows.take(random.Random(0).sample(range(len(rows)), len(rows)))
+    return out
 
 
 def _definitions(synsets: list[Synset]) -> TextRows:

@@ -1,5 +1,7 @@
 """DataModules of real texts: what they read, how they split, what they refuse."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -89,6 +91,18 @@ class TestWordNet:
         batch = next(iter(data.train_dataloader()))
         assert batch["label"].shape == (8,)
         assert len(batch["views"]) == 2
+
+    @pytest.mark.parametrize("task", ["glosses", "definitions"])
+    def test_held_out_categories_are_mixed(self, wordnet, task):
+        """WordNet is sorted by category, in eight runs here: a loss over a run would compare within one category alone."""
+        held, again = (WordNetDataModule(task=task, root=str(wordnet), tokenizer=HashedWords()) for _ in range(2))
+        held.setup()
+        again.setup()
+        for split in ("train", "val", "test"):
+            label = held._sets[split].rows.known["label"]
+            changes = sum(a != b for a, b in pairwise(label))
+            assert (changes < 12) if split == "train" else (changes > len(label) / 2), (split, label)
+            assert texts(again, split) == texts(held, split)
 
     def test_bad(self, wordnet, tmp_path):
         with pytest.raises(DataNotFoundError, match=r"data\.noun.*wordnet-base"):
