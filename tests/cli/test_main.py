@@ -1,6 +1,7 @@
 import errno
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -95,13 +96,14 @@ def test_a_folder_that_cannot_be_written(number, capsys):
     assert all(word in told for word in ("there/report.html", os.strerror(number), "--out", "default_root_dir"))
 
 
-def test_lightnings_words_go_where_errors_go_now(monkeypatch):
+def test_lightnings_words_go_where_errors_go_now(monkeypatch, caplog):
     """A bar that is being drawn takes their place of ``sys.stderr``; past it they would break its lines."""
     from lightning.pytorch.utilities import rank_zero_info
 
     quiet_lightning()
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    rank_zero_info("a word in the middle of a run")
+    with caplog.at_level(logging.INFO, "lightning.pytorch"):
+        rank_zero_info("a word in the middle of a run")
     assert sys.stderr.getvalue() == "a word in the middle of a run\n"
 
 

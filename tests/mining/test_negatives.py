@@ -231,10 +231,10 @@ def test_the_search_goes_by_size(monkeypatch):
     assert isinstance(search_over(z[:100]), TiledSearch)
     assert isinstance(search_over(z, "exact"), TiledSearch)
     monkeypatch.setattr("lightning_contrast.mining.search.faiss_installed", lambda: False)
-    with pytest.warns(UserWarning, match=r"pip install lightning-contrast\[faiss\]"):
+    with pytest.warns(UserWarning, match=r'pip install "lightning-contrast\[faiss\]"'):
         assert isinstance(search_over(z), TiledSearch)
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
-    with pytest.raises(ImportError, match=r"pip install lightning-contrast\[faiss\]"):
+    with pytest.raises(ImportError, match=r'pip install "lightning-contrast\[faiss\]"'):
         search_over(z, "approximate")
     with pytest.raises(ValueError, match="search='quick'"):
         search_over(z, "quick")

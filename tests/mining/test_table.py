@@ -105,6 +105,6 @@ def test_misuse(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"must end in .npz, or .parquet"):
         write_mined(tmp_path / "a.csv", table())
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pip install lightning-contrast\[parquet\]"):
+    with pytest.raises(ImportError, match=r'pip install "lightning-contrast\[parquet\]"'):
         write_mined(tmp_path / "a.parquet", table())
     assert not list(tmp_path.iterdir())

@@ -63,8 +63,8 @@ class Observation:
     """Why memory is not known."""
     mixing: float = 0.0
     """By how much an embedding changes, relative to itself, when other rows of its batch are replaced."""
-    noise: float = 0.0
-    """By how much it changes from one pass to the next (dropout)."""
+    noise: float | None = None
+    """By how much it changes from one pass to the next (dropout); ``None`` where the steps did not come so far."""
 
     # Inputs -------------------------------------------------------------------------------------------------------
 

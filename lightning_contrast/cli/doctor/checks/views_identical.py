@@ -21,7 +21,7 @@ def check(seen: Observation) -> Iterator[Finding]:
     one, two = seen.inputs[:2]
     partners = float((one - two).square().sum(1).mean())
     strangers = float((one - two.roll(1, 0)).square().sum(1).mean())
-    if partners >= SAME * strangers or seen.noise > SAME:  # dropout makes views too (SimCSE)
+    if partners >= SAME * strangers or seen.noise is None or seen.noise > SAME:  # dropout makes views too (SimCSE)
         return
     same = float((one == two).all(1).float().mean())
     yield Finding(
