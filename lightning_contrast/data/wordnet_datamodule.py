@@ -91,8 +91,10 @@ class WordNetDataModule(TextDataModule):
 
 
 def _mixed(parts: dict[str, TextRows]) -> dict[str, TextRows]:
-    """What is held out, in a drawn order: WordNet's is by category, and a loss over a batch of one category would be none that
-    training has. Training shuffles anyway."""
+    """What is held out, in a drawn order.
+
+    WordNet's is by category, and training has no loss over a batch of one category; it shuffles anyway.
+    """
     out = dict(parts)
     for name, rows in parts.items():
         if name != "train":

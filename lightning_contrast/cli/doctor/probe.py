@@ -90,7 +90,7 @@ class Probe(pl.Callback):
         seen.mixing, seen.noise = _dependence(pl_module, seen)
         try:
             seen.memory = measure(pl_module, step.batch)
-        except Exception as error:  # a step without callbacks lacks what they bring; the steps before had it
+        except Exception as error:  # such as for want of what callbacks bring; the steps before had it
             seen.unmeasured = f"{type(error).__name__}: {error}"
         raise EnoughSeen
 

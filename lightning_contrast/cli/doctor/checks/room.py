@@ -14,7 +14,7 @@ def check(seen: Observation) -> Iterator[Finding]:
     found = seen.memory
     if found is None:
         if seen.unmeasured:
-            why = "It is measured on steps without callbacks, and the objective needs what they bring."
+            why = "It is measured on steps without callbacks, whole and in chunks, and one of these cannot be made."
             yield Finding("memory", "note", f"not measured: {seen.unmeasured}", why)
         return
     sizes = [found.rows * 4**power for power in range(3)]

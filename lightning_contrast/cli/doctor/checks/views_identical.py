@@ -11,14 +11,11 @@ SAME = 1e-3  # squared distance of partners, of that of strangers
 
 def check(seen: Observation) -> Iterator[Finding]:
     """``views-identical``."""
-    if (
-        not seen.one_tower
-        or len(seen.inputs) < 2
-        or seen.inputs[0].shape != seen.inputs[1].shape
-        or len(seen.inputs[0]) < 2
-    ):
+    if not seen.one_tower or len(seen.inputs) < 2:
         return
     one, two = seen.inputs[:2]
+    if one.shape != two.shape or len(one) < 2:
+        return
     partners = float((one - two).square().sum(1).mean())
     strangers = float((one - two.roll(1, 0)).square().sum(1).mean())
     if partners >= SAME * strangers or seen.noise is None or seen.noise > SAME:  # dropout makes views too (SimCSE)
